@@ -1,0 +1,99 @@
+"""Every path on the appliance, under a root that tests may move."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Paths:
+    """Where things are; ``Paths(tmp_path)`` gives a test its own appliance."""
+
+    root: Path = Path("/")
+
+    @property
+    def data(self) -> Path:
+        return self.root / "data"
+
+    @property
+    def hearth(self) -> Path:
+        """Ours on the data partition, 0750 root:hearth-ui."""
+        return self.data / "hearth"
+
+    @property
+    def settings(self) -> Path:
+        return self.hearth / "settings.toml"
+
+    @property
+    def secrets(self) -> Path:
+        """0600 root: never readable by the UI."""
+        return self.hearth / "secrets.toml"
+
+    @property
+    def draft(self) -> Path:
+        """What the wizard has been told so far, 0600 root."""
+        return self.hearth / "draft.toml"
+
+    @property
+    def state(self) -> Path:
+        """Phase and steps, 0640 root:hearth-ui; the progress page reads it without the agent."""
+        return self.hearth / "state.json"
+
+    @property
+    def sessions(self) -> Path:
+        return self.hearth / "sessions.json"
+
+    @property
+    def certificates(self) -> Path:
+        return self.data / "certificates"
+
+    @property
+    def homeserver(self) -> Path:
+        """Signing key and media of Synapse or Dendrite."""
+        return self.data / "homeserver"
+
+    @property
+    def postgresql(self) -> Path:
+        return self.data / "postgresql" / "17"
+
+    @property
+    def ssh(self) -> Path:
+        return self.data / "ssh"
+
+    @property
+    def system(self) -> Path:
+        """machine-id, /var/lib/systemd and the like, bound to their places by the initramfs."""
+        return self.data / "system"
+
+    @property
+    def runtime(self) -> Path:
+        return self.root / "run" / "hearth"
+
+    @property
+    def boot_report(self) -> Path:
+        """What the initramfs found: ``name=value`` lines (see firstboot.bootreport)."""
+        return self.runtime / "boot"
+
+    @property
+    def agent_socket(self) -> Path:
+        return self.runtime / "agent.sock"
+
+    @property
+    def rendered(self) -> Path:
+        """Rendered configuration that is ours alone; /etc is a tmpfs overlay on the slot's."""
+        return self.root / "etc" / "hearth"
+
+    @property
+    def bootfs(self) -> Path:
+        """The FAT partition, mounted read-only but for the moment of a write."""
+        return self.root / "boot" / "firmware"
+
+    @property
+    def templates(self) -> Path:
+        return self.root / "usr" / "share" / "hearth" / "templates"
+
+    @property
+    def image_facts(self) -> Path:
+        """The image's version, kind and build facts as JSON, made by imagebuild."""
+        return self.root / "usr" / "share" / "hearth" / "image.json"

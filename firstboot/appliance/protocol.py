@@ -1,0 +1,280 @@
+"""What the UI may ask the agent: a small, typed, versioned set; nothing takes a path or a command.
+
+One request per connection: a JSON line ``{"v": 1, "op": ..., "args": {...}}``, answered by
+``{"ok": true, "result": {...}}`` or ``{"ok": false, "error": {...}}``.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+from appliance.errors import ConfigError, FieldError, HearthError, error_classes
+from appliance.settings import Reach, Software
+from appliance.state import Phase
+from appliance.tables import parse_table, to_table
+
+VERSION = 1
+MAX_LINE = 64 * 1024
+
+
+# ---- requests -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class GetStatus:
+    """Anyone: what the pages before the claim may show. Result: Status."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """Prove that you hold the box. ``source`` is the browser's address. Result: Session."""
+
+    code: str = field(repr=False)
+    source: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class SignIn:
+    """The owner's password, once setup is over. Result: Session."""
+
+    password: str = field(repr=False)
+    source: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class SignOut:
+    session: str = field(repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class GetDraft:
+    """What the wizard holds so far. Result: Draft (the password never comes back)."""
+
+    session: str = field(repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SaveOwner:
+    """Page "you". ``revision`` is the draft's that the page showed; an older one conflicts.
+
+    An empty password keeps the one given before. Result: Draft.
+    """
+
+    session: str = field(repr=False)
+    revision: int
+    name: str
+    timezone: str
+    password: str = field(repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SaveServer:
+    """Page "server name". Result: Draft."""
+
+    session: str = field(repr=False)
+    revision: int
+    name: str
+    reach: Reach
+
+
+@dataclass(frozen=True, kw_only=True)
+class SaveHomeserver:
+    """Page "homeserver". Result: Draft."""
+
+    session: str = field(repr=False)
+    revision: int
+    software: Software
+
+
+@dataclass(frozen=True, kw_only=True)
+class Apply:
+    """Start (or, after a failure, go on with) provisioning. Result: Done."""
+
+    session: str = field(repr=False)
+    revision: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class MakeRecoveryFile:
+    """Settings and signing key, encrypted with ``passphrase``. Result: File."""
+
+    session: str = field(repr=False)
+    passphrase: str = field(repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class GetAuthority:
+    """Anyone: the device's own CA certificate, for download. Result: File."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdoptData:
+    """Use the data of an earlier Hearth on this card; proved by its owner's password. Reboots."""
+
+    password: str = field(repr=False)
+    source: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class EraseData:
+    """Give up the data of an earlier Hearth; ``confirm`` must be the typed word. Reboots."""
+
+    session: str = field(repr=False)
+    confirm: str
+
+
+ERASE_WORD = "erase"
+
+Request = (
+    GetStatus
+    | Claim
+    | SignIn
+    | SignOut
+    | GetDraft
+    | SaveOwner
+    | SaveServer
+    | SaveHomeserver
+    | Apply
+    | MakeRecoveryFile
+    | GetAuthority
+    | AdoptData
+    | EraseData
+)
+REQUESTS: dict[str, type[Request]] = {
+    cls.__name__: cls
+    for cls in (
+        GetStatus,
+        Claim,
+        SignIn,
+        SignOut,
+        GetDraft,
+        SaveOwner,
+        SaveServer,
+        SaveHomeserver,
+        Apply,
+        MakeRecoveryFile,
+        GetAuthority,
+        AdoptData,
+        EraseData,
+    )
+}
+
+
+# ---- results --------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Status:
+    """``data``: "ok", "found" (an earlier Hearth's), "damaged" or "missing"; ``names``: *.local."""
+
+    phase: Phase
+    version: str
+    development: bool
+    board: str
+    names: tuple[str, ...]
+    addresses: tuple[str, ...]
+    data: str
+    data_detail: str = ""
+    clock_synchronised: bool = False
+    server_name: str = ""
+    software: str = ""
+    client_url: str = ""
+    owner_name: str = ""
+    authority_fingerprint: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Session:
+    token: str = field(repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Draft:
+    """Empty strings are questions not answered yet."""
+
+    revision: int = 0
+    owner_name: str = ""
+    timezone: str = ""
+    has_password: bool = False
+    server_name: str = ""
+    reach: Reach = Reach.LAN
+    software: Software = Software.SYNAPSE
+
+
+@dataclass(frozen=True, kw_only=True)
+class Done:
+    """Nothing to tell."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class File:
+    """A file to offer for download; ``content`` is base64."""
+
+    name: str
+    content: str = field(repr=False)
+
+
+Result = Status | Session | Draft | Done | File
+RESULTS: dict[type[Request], type[Any]] = {
+    GetStatus: Status,
+    Claim: Session,
+    SignIn: Session,
+    SignOut: Done,
+    GetDraft: Draft,
+    SaveOwner: Draft,
+    SaveServer: Draft,
+    SaveHomeserver: Draft,
+    Apply: Done,
+    MakeRecoveryFile: File,
+    GetAuthority: File,
+    AdoptData: Done,
+    EraseData: Done,
+}
+
+
+# ---- the wire -------------------------------------------------------------------------------
+
+
+def encode_request(request: Request) -> bytes:
+    op = type(request).__name__
+    return json.dumps({"v": VERSION, "op": op, "args": to_table(request)}).encode() + b"\n"
+
+
+def decode_request(line: bytes) -> Request:
+    """Raises ConfigError for anything that is not exactly one of ours."""
+    try:
+        table = json.loads(line)
+        version, op, arguments = table["v"], table["op"], table["args"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ConfigError("not a request") from error
+    if version != VERSION or not isinstance(op, str) or op not in REQUESTS:
+        raise ConfigError(f"request {op!r} of version {version!r} is not known")
+    return parse_table(REQUESTS[op], arguments, where=op)
+
+
+def encode_result(result: Result) -> bytes:
+    return json.dumps({"ok": True, "result": to_table(result)}).encode() + b"\n"
+
+
+def encode_error(error: HearthError) -> bytes:
+    table = {
+        "kind": type(error).__name__,
+        "message": error.message,
+        "hint": error.hint,
+        "field": error.field if isinstance(error, FieldError) else None,
+    }
+    return json.dumps({"ok": False, "error": table}).encode() + b"\n"
+
+
+def decode_reply(request: Request, line: bytes) -> Any:
+    """The result, or the agent's error raised here as the same class."""
+    table = json.loads(line)
+    if table["ok"]:
+        return parse_table(RESULTS[type(request)], table["result"], where="reply")
+    error = table["error"]
+    if error["kind"] == FieldError.__name__:
+        raise FieldError(error["field"], error["message"], hint=error["hint"])
+    kinds = {cls.__name__: cls for cls in error_classes()}
+    raise kinds.get(error["kind"], HearthError)(error["message"], hint=error["hint"])

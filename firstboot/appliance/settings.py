@@ -1,0 +1,99 @@
+"""What the owner decided (settings.toml) and what nobody may read (secrets.toml)."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import TypeVar
+
+import tomli_w
+
+from appliance.atomic import write_atomic
+from appliance.errors import ConfigError
+from appliance.tables import parse_table, to_table
+
+VERSION = 1
+T = TypeVar("T")
+
+
+class Reach(StrEnum):
+    """Who can reach the homeserver."""
+
+    LAN = "lan"
+    PUBLIC = "public"
+
+
+class Software(StrEnum):
+    """The homeserver program."""
+
+    SYNAPSE = "synapse"
+    DENDRITE = "dendrite"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Owner:
+    """The administrator; ``name`` is the localpart of the Matrix user ID."""
+
+    name: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Device:
+    timezone: str = "Etc/UTC"
+    ssh_keys: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Server:
+    """``name`` is the Matrix server name: part of every ID, never changeable."""
+
+    name: str
+    reach: Reach = Reach.LAN
+    software: Software = Software.SYNAPSE
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    version: int = VERSION
+    owner: Owner
+    device: Device
+    server: Server
+
+
+@dataclass(frozen=True, kw_only=True)
+class Secrets:
+    """Only root reads these. ``pending_password`` exists from review to the account's creation."""
+
+    owner_password_hash: str = field(default="", repr=False)
+    claim_hash: str = field(default="", repr=False)
+    registration_shared_secret: str = field(default="", repr=False)
+    macaroon_secret_key: str = field(default="", repr=False)
+    form_secret: str = field(default="", repr=False)
+    pending_password: str = field(default="", repr=False)
+
+
+def load_toml(cls: type[T], path: Path) -> T:
+    """Read one of our TOML files. Raises ConfigError naming the file and the line."""
+    try:
+        table = tomllib.loads(path.read_text())
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        message = f"cannot read {path}: {error}"
+        raise ConfigError(message) from error
+    return parse_table(cls, table, where=path.name)
+
+
+def save_toml(
+    value: object, path: Path, *, mode: int, owner: tuple[int, int] | None = None
+) -> None:
+    write_atomic(path, tomli_w.dumps(to_table(value)), mode=mode, owner=owner)
+
+
+def load_settings(path: Path) -> Settings | None:
+    """The settings, or None before the wizard has been through."""
+    return load_toml(Settings, path) if path.exists() else None
+
+
+def load_secrets(path: Path) -> Secrets:
+    return load_toml(Secrets, path) if path.exists() else Secrets()

@@ -1,0 +1,92 @@
+"""The slot state: which slot to boot and how many attempts it has left.
+
+Two raw copies on the card (layout.STATE_OFFSETS), each 4 KiB in the form that U-Boot's
+``env import -c`` and ``env export -c`` use: CRC-32 of the rest (little endian), then
+NUL-separated ``name=value``, then zeros. The newer valid copy counts; the older one is written.
+Names follow RAUC's U-Boot contract (BOOT_ORDER, BOOT_x_LEFT; RAUC manual, "Integration").
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+import zlib
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from appliance.errors import ImageError
+from appliance.layout import STATE_OFFSETS, STATE_SIZE
+
+ATTEMPTS_TRY = 3  # a slot that has not proved itself yet
+ATTEMPTS_PRIMARY = 7  # a committed slot: several power cuts in a row must not use it up
+
+
+@dataclass(frozen=True, kw_only=True)
+class SlotState:
+    """``order``: boot names, first one first; ``left``: attempts by boot name."""
+
+    seq: int
+    order: tuple[str, ...]
+    left: dict[str, int]
+
+
+INITIAL = SlotState(seq=1, order=("A",), left={"A": ATTEMPTS_PRIMARY, "B": 0})
+
+
+def render_state(state: SlotState) -> bytes:
+    """The 4 KiB copy as it lies on the card."""
+    lines = [
+        "BOOT_VERSION=1",
+        f"BOOT_SEQ={state.seq:x}",
+        f"BOOT_ORDER={' '.join(state.order)}",
+        *(f"BOOT_{name}_LEFT={state.left.get(name, 0):x}" for name in ("A", "B")),
+    ]
+    text = b"".join(line.encode() + b"\0" for line in lines)
+    body = text.ljust(STATE_SIZE - 4, b"\0")
+    return struct.pack("<I", zlib.crc32(body)) + body
+
+
+def parse_state(raw: bytes) -> SlotState | None:
+    """A copy's content, or None when its CRC or its form is wrong."""
+    if len(raw) != STATE_SIZE or struct.unpack("<I", raw[:4])[0] != zlib.crc32(raw[4:]):
+        return None
+    entries = [line.partition("=") for line in raw[4:].decode("ascii", "replace").split("\0")]
+    values = {name: value for name, mark, value in entries if mark}
+    try:
+        return SlotState(
+            seq=int(values["BOOT_SEQ"], 16),
+            order=tuple(name for name in values["BOOT_ORDER"].split() if name in ("A", "B")),
+            left={name: int(values[f"BOOT_{name}_LEFT"], 16) for name in ("A", "B")},
+        )
+    except (KeyError, ValueError):
+        return None
+
+
+def read_copies(disk: Path) -> tuple[SlotState | None, ...]:
+    """Both copies from the whole-disk device or image, in the order of their place."""
+    with disk.open("rb") as file:
+        return tuple(parse_state(os.pread(file.fileno(), STATE_SIZE, at)) for at in STATE_OFFSETS)
+
+
+def newest(copies: tuple[SlotState | None, ...]) -> SlotState | None:
+    valid = [copy for copy in copies if copy is not None]
+    return max(valid, key=lambda copy: copy.seq, default=None)
+
+
+def write_next(disk: Path, state: SlotState) -> SlotState:
+    """Write ``state`` with the next sequence number over the older copy; return what was written.
+
+    A power cut leaves the newer copy untouched. Raises ImageError when the copy does not read back.
+    """
+    copies = read_copies(disk)
+    current = newest(copies)
+    written = replace(state, seq=(current.seq if current else 0) + 1)
+    index = next((i for i, copy in enumerate(copies) if copy is None or copy is not current), 1)
+    with disk.open("r+b") as file:
+        os.pwrite(file.fileno(), render_state(written), STATE_OFFSETS[index])
+        os.fsync(file.fileno())
+        back = os.pread(file.fileno(), STATE_SIZE, STATE_OFFSETS[index])
+    if parse_state(back) != written:
+        message = f"slot state copy {index} on {disk} does not read back"
+        raise ImageError(message, hint="the card may be worn out: replace it")
+    return written

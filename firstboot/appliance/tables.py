@@ -1,0 +1,108 @@
+"""TOML or JSON tables to frozen dataclasses: parsed once at the edge, unknown keys refused."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import types
+import typing
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Any, TypeVar
+
+from appliance.errors import ConfigError
+
+T = TypeVar("T")
+
+
+def parse_table(cls: type[T], table: Mapping[str, Any], *, where: str) -> T:
+    """Make a ``cls`` from ``table``; nested dataclasses, enums, lists as tuples, ``X | None``.
+
+    ``where`` names the file (and section) in messages.
+    Raises ConfigError for an unknown key (with did-you-mean), a missing one, or a wrong type.
+    """
+    if not isinstance(table, Mapping):
+        raise ConfigError(f"{where}: expected a table, found {table!r}")
+    assert dataclasses.is_dataclass(cls)
+    hints = typing.get_type_hints(cls)
+    fields = {field.name: field for field in dataclasses.fields(cls) if field.init}
+    for key in table:
+        if key not in fields:
+            raise unknown_key(key, list(fields), where)
+    values: dict[str, Any] = {}
+    for name, field in fields.items():
+        if name in table:
+            values[name] = _convert(hints[name], table[name], f"{where}: {name}")
+        elif _is_required(field):
+            raise ConfigError(f"{where}: key {name!r} is missing")
+    return cls(**values)
+
+
+def unknown_key(key: str, known: list[str], where: str) -> ConfigError:
+    near = difflib.get_close_matches(key, known, n=1, cutoff=0.6)
+    hint = f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(sorted(known))}"
+    return ConfigError(f"{where}: unknown key {key!r}", hint=hint)
+
+
+def to_table(value: Any) -> dict[str, Any]:
+    """The reverse of parse_table: plain dicts and lists for TOML or JSON, None left out."""
+    table: dict[str, Any] = {}
+    for field in dataclasses.fields(value):
+        plain = _plain(getattr(value, field.name))
+        if plain is not None:
+            table[field.name] = plain
+    return table
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value):
+        return to_table(value)
+    if isinstance(value, StrEnum):
+        return value.value
+    if isinstance(value, tuple | list):
+        return [_plain(item) for item in value]
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    return value
+
+
+def _is_required(field: dataclasses.Field[Any]) -> bool:
+    missing = dataclasses.MISSING
+    return field.default is missing and field.default_factory is missing
+
+
+def _convert(hint: Any, value: Any, where: str) -> Any:
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        if value is None and type(None) in arguments:
+            return None
+        [inner] = [argument for argument in arguments if argument is not type(None)]
+        return _convert(inner, value, where)
+    if origin is tuple:
+        if not isinstance(value, list | tuple):
+            raise ConfigError(f"{where}: expected a list, found {value!r}")
+        return tuple(_convert(arguments[0], item, where) for item in value)
+    if origin is dict:
+        if not isinstance(value, Mapping):
+            raise ConfigError(f"{where}: expected a table, found {value!r}")
+        return {str(k): _convert(arguments[1], v, f"{where}.{k}") for k, v in value.items()}
+    if dataclasses.is_dataclass(hint):
+        return parse_table(typing.cast("type[Any]", hint), value, where=where)
+    return _convert_scalar(hint, value, where)
+
+
+def _convert_scalar(hint: Any, value: Any, where: str) -> Any:
+    if isinstance(hint, type) and issubclass(hint, StrEnum):
+        names = [member.value for member in hint]
+        if value not in names:
+            near = difflib.get_close_matches(str(value), names, n=1)
+            hint_text = f"did you mean {near[0]!r}?" if near else f"one of: {', '.join(names)}"
+            raise ConfigError(f"{where}: {value!r} is not known", hint=hint_text)
+        return hint(value)
+    if hint is Any:
+        return value
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if not isinstance(value, hint) or (hint is int and isinstance(value, bool)):
+        raise ConfigError(f"{where}: expected {hint.__name__}, found {value!r}")
+    return value

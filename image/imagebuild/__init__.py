@@ -1,0 +1,1 @@
+"""Build, inspect and boot images on the build host; never installed on the device."""
