@@ -192,7 +192,7 @@ class Session:
 
 @dataclass(frozen=True, kw_only=True)
 class Draft:
-    """Empty strings are questions not answered yet."""
+    """Empty strings are questions not answered yet; ``software_chosen`` after SaveHomeserver."""
 
     revision: int = 0
     owner_name: str = ""
@@ -201,6 +201,7 @@ class Draft:
     server_name: str = ""
     reach: Reach = Reach.LAN
     software: Software = Software.SYNAPSE
+    software_chosen: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
