@@ -72,7 +72,7 @@ class Paths:
 
     @property
     def boot_report(self) -> Path:
-        """What the initramfs found: ``name=value`` lines (see firstboot.bootreport)."""
+        """What the initramfs found: ``name=value`` lines (see appliance.bootreport)."""
         return self.runtime / "boot"
 
     @property

@@ -167,7 +167,10 @@ REQUESTS: dict[str, type[Request]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Status:
-    """``data``: "ok", "found" (an earlier Hearth's), "damaged" or "missing"; ``names``: *.local."""
+    """``data``: "ok", "found" (an earlier Hearth's), "damaged" or "missing"; ``names``: *.local.
+
+    ``notes``: sentences about what else is wrong, for example in the owner's hearth.toml.
+    """
 
     phase: Phase
     version: str
@@ -183,6 +186,7 @@ class Status:
     client_url: str = ""
     owner_name: str = ""
     authority_fingerprint: str = ""
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

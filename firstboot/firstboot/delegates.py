@@ -1,0 +1,88 @@
+"""What the agent has done by others, so that it stays small: big libraries run in a child."""
+
+from __future__ import annotations
+
+import base64
+import os
+import sys
+from pathlib import Path
+
+from appliance.bootreport import BootReport, DataCondition
+from appliance.errors import CommandError, FieldError, HearthError, StateError
+from appliance.log import logger
+from appliance.paths import Paths
+from appliance.protocol import ERASE_WORD, File
+from appliance.run import run
+from appliance.validate import MIN_PASSWORD
+
+CHILD_SECONDS = 120.0
+
+
+def recovery_file(paths: Paths, passphrase: str, name: str) -> File:
+    """Encrypted settings and signing key. Raises FieldError for a weak passphrase."""
+    if len(passphrase) < MIN_PASSWORD:
+        message = f"This passphrase has {len(passphrase)} characters; {MIN_PASSWORD} is the least."
+        raise FieldError("passphrase", message, hint="four random words are easy to remember")
+    return File(name=name, content=_child(paths, "recovery-file", passphrase))
+
+
+def authority_file(paths: Paths, name: str) -> File:
+    """The device's own CA certificate. Raises StateError where there is none yet."""
+    from services.authority import authority_pem
+
+    return File(name=name, content=base64.b64encode(authority_pem(paths)).decode())
+
+
+def authority_fingerprint(paths: Paths) -> str:
+    """SHA-256 fingerprint of the CA certificate, or an empty string before there is one."""
+    try:
+        from services import authority
+    except ImportError as error:
+        logger.debug("no certificate authority in this image: %s", error)
+        return ""
+    try:
+        return authority.authority_fingerprint(paths)
+    except (HearthError, OSError):
+        return ""
+
+
+def found_disk(report: BootReport) -> Path:
+    """The booted disk, if an earlier Hearth's data were found on it. Raises StateError."""
+    if report.data is not DataCondition.FOUND or report.disk is None:
+        message = "There are no data of an earlier Hearth waiting on this card."
+        raise StateError(message, hint="reload the page")
+    return report.disk
+
+
+def is_old_owner(paths: Paths, disk: Path, password: str) -> bool:
+    from services.olddata import is_owner
+
+    return is_owner(disk, password, mount_point=paths.runtime / "old-data")
+
+
+def adopt_data(disk: Path) -> None:
+    from services.olddata import adopt
+
+    adopt(disk)
+
+
+def check_erase_word(confirm: str) -> None:
+    if confirm.strip().lower() != ERASE_WORD:
+        raise FieldError("confirm", f"Type {ERASE_WORD!r} to confirm.")
+
+
+def erase_data(disk: Path) -> None:
+    from services.olddata import erase
+
+    erase(disk)
+
+
+def _child(paths: Paths, verb: str, secret: str) -> str:
+    argv = [sys.executable, "-m", "firstboot", "--root", paths.root, verb]
+    path = os.pathsep.join(part for part in sys.path if part)
+    result = run(argv, input=secret, env={"PYTHONPATH": path}, timeout=CHILD_SECONDS, check=False)
+    if result.returncode != 0:
+        logger.warning("%s failed: %s", verb, result.stderr.strip())
+        message = result.stderr.strip().removeprefix("error: ").partition("\n")[0]
+        raise CommandError(message or f"{verb} failed", hint="see the log of hearth-agent")
+    return result.stdout.strip()

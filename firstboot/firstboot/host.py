@@ -1,0 +1,39 @@
+"""What the agent makes the machine do; tests pass another one and stay on the ground."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from appliance.run import run
+
+START_SECONDS = 30
+
+
+class Host(Protocol):
+    """The few acts that reach beyond files."""
+
+    def start_provisioning(self) -> None:
+        """Start the provisioning unit, or do nothing where it runs. Returns at once."""
+        ...
+
+    def start_ssh(self) -> None: ...
+
+    def reboot(self) -> None: ...
+
+
+class SystemHost:
+    """The real appliance: all by systemd, which orders, logs and restarts."""
+
+    def start_provisioning(self) -> None:
+        # A unit that failed before counts as failed until reset; a running one is left alone.
+        run(["systemctl", "reset-failed", "hearth-provision.service"], check=False, timeout=30)
+        self._start("hearth-provision.service")
+
+    def start_ssh(self) -> None:
+        self._start("ssh.service")
+
+    def reboot(self) -> None:
+        run(["systemctl", "reboot", "--no-block"], timeout=START_SECONDS)
+
+    def _start(self, unit: str) -> None:
+        run(["systemctl", "start", "--no-block", unit], timeout=START_SECONDS)

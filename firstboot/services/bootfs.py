@@ -1,0 +1,74 @@
+"""Files on bootfs, the FAT partition that the owner can read on any computer.
+
+It is mounted read-only: the firmware starts from it, and FAT has no journal. A write remounts it
+for that moment.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from appliance.atomic import fsync_directory, write_atomic
+from appliance.errors import HearthError, StateError
+from appliance.log import logger
+from appliance.paths import Paths
+from appliance.run import run
+
+CLAIM_CODE_FILE = "claim-code.txt"
+PRESEED_FILE = "hearth.toml"
+REMOUNT_SECONDS = 30
+
+_writing = threading.Lock()
+
+
+def write_file(paths: Paths, name: str, text: str) -> None:
+    """Replace a file on bootfs. Raises StateError when bootfs cannot be written."""
+    target = paths.bootfs / name
+    if read_file(paths, name) == text:
+        return
+    with _writable(paths):
+        write_atomic(target, text)
+
+
+def remove_file(paths: Paths, name: str) -> None:
+    target = paths.bootfs / name
+    if not target.exists():
+        return
+    with _writable(paths):
+        target.unlink(missing_ok=True)
+        fsync_directory(target.parent)
+
+
+def read_file(paths: Paths, name: str) -> str | None:
+    """The text, or None where there is none. Editors on Windows may put a byte order mark first."""
+    try:
+        return (paths.bootfs / name).read_text(encoding="utf-8-sig", errors="replace")
+    except OSError:
+        return None
+
+
+@contextmanager
+def _writable(paths: Paths) -> Iterator[None]:
+    with _writing:
+        try:
+            is_mount = os.path.ismount(paths.bootfs)
+            if is_mount:
+                _remount(paths.bootfs, "rw")
+            try:
+                yield
+            finally:
+                if is_mount:
+                    _remount(paths.bootfs, "ro")
+        except (OSError, HearthError) as error:
+            logger.warning("bootfs was not written: %s", error)
+            message = f"the boot partition cannot be written: {error}"
+            raise StateError(message, hint="the card may be write-protected or worn out") from error
+
+
+def _remount(path: Path, how: str) -> None:
+    # "ro" also writes back what the page cache still holds: mount(2), MS_REMOUNT.
+    run(["mount", "-o", f"remount,{how}", path], timeout=REMOUNT_SECONDS)
