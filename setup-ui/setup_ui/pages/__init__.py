@@ -1,0 +1,7 @@
+"""The pages, one blueprint per group."""
+
+from __future__ import annotations
+
+from setup_ui.pages import access, done, found, front, progress, setup
+
+BLUEPRINTS = (front.bp, access.bp, setup.bp, progress.bp, done.bp, found.bp)

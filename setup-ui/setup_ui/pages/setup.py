@@ -1,0 +1,182 @@
+"""The wizard's form pages and the review: GET shows, POST saves and redirects."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from flask import Blueprint, abort, render_template, request
+from werkzeug.wrappers import Response
+
+from appliance.errors import AccessError, ConflictError, HearthError
+from appliance.protocol import Apply, Draft
+from appliance.state import Phase
+from setup_ui.client import AgentDownError
+from setup_ui.context import agent, current_status, go, known_status, load_draft, session_token
+from setup_ui.flow import entry_page, next_page, resume_page, suggest_server_name
+from setup_ui.forms import (
+    Change,
+    Errors,
+    FormPage,
+    Problem,
+    Values,
+    errors_of,
+    list_changes,
+    parse_revision,
+    read_values,
+    seen_values,
+    without_secrets,
+)
+from setup_ui.pages.homeserver import HOMESERVER
+from setup_ui.pages.server import SERVER
+from setup_ui.pages.you import YOU
+from setup_ui.timezones import UTC, load_zones
+
+bp = Blueprint("setup", __name__, url_prefix="/setup")
+
+PAGES = {page.name: page for page in (YOU, SERVER, HOMESERVER)}
+UNPROCESSABLE, CONFLICT, UNAVAILABLE, NOT_FOUND = 422, 409, 503, 404
+AWAY = Problem(
+    message="The appliance is not answering right now. Nothing was lost.",
+    hint="wait a moment, then press the button again",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shown:
+    """One rendering of a form page: its values and what is wrong with them."""
+
+    values: Values
+    revision: int
+    seen: Values
+    errors: Errors
+    changes: tuple[Change, ...] = ()
+    conflict: bool = False
+
+
+def elsewhere() -> Response | None:
+    """A redirect when the wizard is not what this appliance is at."""
+    status = current_status()
+    if status.data == "ok" and status.phase is Phase.SETUP:
+        return None
+    return go(entry_page(status, None))
+
+
+@bp.get("/<name>")
+def show(name: str) -> Response | str:
+    page = PAGES.get(name) or abort(NOT_FOUND)
+    leave = elsewhere()
+    if leave is not None:
+        return leave
+    draft = load_draft()
+    values = page.initial(draft, current_status())
+    return _render(
+        page,
+        Shown(values=values, revision=draft.revision, seen=seen_values(draft), errors={}),
+        has_password=draft.has_password,
+    )
+
+
+@bp.post("/<name>")
+def save(name: str) -> Response | tuple[str, int]:
+    page = PAGES.get(name) or abort(NOT_FOUND)
+    values = read_values(request.form, page.fields, page.secrets)
+    draft: Draft | None = None
+    try:
+        draft = load_draft()
+        errors = page.check(values, draft)
+        if errors:
+            return _again(page, values, errors, draft), UNPROCESSABLE
+        agent().ask(page.request(session_token(), parse_revision(request.form), values))
+    except AgentDownError:
+        return _again(page, values, {"": AWAY}, draft), UNAVAILABLE
+    except ConflictError:
+        return _conflict(page, values)
+    except AccessError:
+        raise
+    except HearthError as error:
+        return _again(page, values, errors_of(error, page.fields), draft), UNPROCESSABLE
+    return go(f"/setup/{next_page(page.name)}")
+
+
+@bp.get("/review")
+def review() -> Response | str:
+    leave = elsewhere()
+    if leave is not None:
+        return leave
+    draft = load_draft()
+    if resume_page(draft) != "review":
+        return go(f"/setup/{resume_page(draft)}")
+    return _render_review(draft)
+
+
+@bp.post("/review")
+def apply() -> Response | tuple[str, int]:
+    try:
+        agent().ask(Apply(session=session_token(), revision=parse_revision(request.form)))
+    except ConflictError:
+        if current_status().phase is Phase.APPLYING:
+            return go("/progress")
+        draft = load_draft()
+        changes = list_changes(request.form, draft)
+        return _render_review(draft, changes=changes, conflict=True), CONFLICT
+    return go("/progress")
+
+
+def _conflict(page: FormPage, values: Values) -> tuple[str, int]:
+    """Somebody else saved first: show what changed, keep what was typed, offer to go on."""
+    draft = load_draft()
+    shown = Shown(
+        values=without_secrets(values, page.secrets),
+        revision=draft.revision,
+        seen=seen_values(draft),
+        errors={},
+        changes=list_changes(request.form, draft),
+        conflict=True,
+    )
+    return _render(page, shown, has_password=draft.has_password), CONFLICT
+
+
+def _again(page: FormPage, values: Values, errors: Errors, draft: Draft | None) -> str:
+    """The same page with what was typed; the revision stays that of the page first shown."""
+    shown = Shown(
+        values=without_secrets(values, page.secrets),
+        revision=parse_revision(request.form),
+        seen={name: value for name, value in request.form.items() if name.startswith("seen_")},
+        errors=errors,
+    )
+    return _render(page, shown, has_password=draft is not None and draft.has_password)
+
+
+def _render(page: FormPage, shown: Shown, *, has_password: bool) -> str:
+    status = known_status()
+    return render_template(
+        f"{page.name}.html",
+        step=page.name,
+        shown=shown,
+        values=shown.values,
+        errors=shown.errors,
+        has_password=has_password,
+        owner=shown.seen.get("seen_owner_name", ""),
+        suggestion=suggest_server_name(status) if status else "",
+        zones=load_zones() if page is YOU else {},
+        utc=UTC,
+    )
+
+
+def _render_review(
+    draft: Draft, *, changes: tuple[Change, ...] = (), conflict: bool = False
+) -> str:
+    return render_template(
+        "review.html",
+        step="review",
+        draft=draft,
+        shown=Shown(
+            values={},
+            revision=draft.revision,
+            seen=seen_values(draft),
+            errors={},
+            changes=changes,
+            conflict=conflict,
+        ),
+        errors={},
+    )

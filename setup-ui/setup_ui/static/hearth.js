@@ -1,0 +1,113 @@
+// Every page works without this file; it only saves typing, clicks and reloads.
+"use strict";
+
+const POLL_MS = 2000;
+
+function prefillTimezone() {
+  const select = document.querySelector("select[data-timezone]");
+  if (!select || "answered" in select.dataset) return;
+  const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
+  for (const option of select.options) {
+    const names = [option.value, ...(option.dataset.also || "").split(" ")];
+    if (zone && names.includes(zone)) option.selected = true;
+  }
+}
+
+// A rough count of guesses, in words; the appliance applies its own rules.
+function strengthWords(text) {
+  if (!text) return "";
+  const missing = 10 - text.length;
+  if (missing > 0) return missing === 1 ? "1 character more." : `${missing} characters more.`;
+  const distinct = new Set(text.toLowerCase()).size;
+  if (distinct < 5) return "Easy to guess: too few different characters.";
+  const score = text.length + distinct / 2 + (/[\s-]/.test(text) ? 3 : 0);
+  if (score < 17) return "Acceptable. A longer one is better.";
+  return score < 24 ? "Good." : "Strong.";
+}
+
+function showStrength() {
+  for (const input of document.querySelectorAll("input[data-strength]")) {
+    const words = document.getElementById(input.dataset.strength);
+    input.addEventListener("input", () => { words.textContent = strengthWords(input.value); });
+  }
+}
+
+function previewAddress() {
+  for (const input of document.querySelectorAll("input[data-preview]")) {
+    const target = document.getElementById(input.dataset.preview);
+    input.addEventListener("input", () => { target.textContent = input.value.trim() || "name"; });
+  }
+}
+
+function guardDoubleClicks() {
+  for (const form of document.querySelectorAll("form")) {
+    form.addEventListener("submit", () => {
+      const button = form.querySelector("button:not([data-again])");
+      if (button) setTimeout(() => { button.disabled = true; }, 0);
+    });
+  }
+  // Coming back with the Back button restores the page as it was left.
+  addEventListener("pageshow", () => {
+    for (const button of document.querySelectorAll("button:disabled")) button.disabled = false;
+  });
+}
+
+async function getProgress() {
+  const answer = await fetch("/progress.json", { cache: "no-store", signal: AbortSignal.timeout(8000) });
+  if (!answer.ok) throw new Error(String(answer.status));
+  return answer.json();
+}
+
+function showRow(step) {
+  const row = document.querySelector(`[data-step="${CSS.escape(step.name)}"]`);
+  if (!row) return false;
+  row.className = step.state;
+  row.querySelector(".word").textContent = step.word;
+  row.querySelector(".time").textContent = step.time;
+  row.querySelector(".detail").textContent = step.detail;
+  return true;
+}
+
+function watchProgress() {
+  const area = document.querySelector("[data-progress]");
+  if (!area || area.dataset.phase === "failed") return;
+  const headline = document.getElementById("headline");
+  const bar = document.getElementById("bar");
+  const say = (text) => { if (headline.textContent !== text) headline.textContent = text; };
+  const poll = async () => {
+    try {
+      const progress = await getProgress();
+      if (progress.next) return location.assign(progress.next);
+      const known = progress.steps.map(showRow).every(Boolean);
+      if (!known || progress.phase !== area.dataset.phase) return location.reload();
+      bar.max = progress.steps.length || 1;
+      bar.value = progress.finished;
+      say(progress.headline);
+    } catch {
+      say("The appliance is restarting. This page goes on by itself when it is back.");
+    }
+    setTimeout(poll, POLL_MS);
+  };
+  setTimeout(poll, POLL_MS);
+}
+
+// After a reboot another process answers, and only then is there something new to see.
+function waitForComeback() {
+  const area = document.querySelector("[data-comeback]");
+  if (!area) return;
+  const poll = async () => {
+    try {
+      const progress = await getProgress();
+      if (progress.instance !== area.dataset.comeback) return location.assign("/");
+    } catch { /* still away */ }
+    setTimeout(poll, POLL_MS);
+  };
+  setTimeout(poll, POLL_MS);
+}
+
+prefillTimezone();
+showStrength();
+previewAddress();
+guardDoubleClicks();
+watchProgress();
+waitForComeback();

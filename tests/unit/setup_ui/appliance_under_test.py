@@ -1,0 +1,118 @@
+"""A whole appliance in a directory: the real agent in a thread, and the wizard that asks it.
+
+Only the machine below is replaced, at the edge that the agent defines for it (firstboot.host.Host):
+no unit is started and nothing reboots. Phases that provisioning would reach are written to
+state.json, which is the contract between provisioning and the progress page.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from appliance.bootreport import BootReport, DataCondition, render_boot_report
+from appliance.paths import Paths
+from appliance.state import Phase, State, StepState, StepStatus, save_state
+from firstboot.agent import Agent
+from flask import Flask
+from setup_ui import create_app
+from setup_ui.config import UiConfig
+
+NAMES = ("hearth.local", "hearth-ab12.local")
+PASSWORD = "correct horse battery staple"
+CODE = "seven purple kettles"
+
+
+class GroundedHost:
+    """Notes what the agent would have had the machine do."""
+
+    def __init__(self) -> None:
+        self.acts: list[str] = []
+
+    def start_provisioning(self) -> None:
+        self.acts.append("provision")
+
+    def start_ssh(self) -> None:
+        self.acts.append("ssh")
+
+    def reboot(self) -> None:
+        self.acts.append("reboot")
+
+
+class Appliance:
+    """``agent`` is None while it is stopped; ``app`` is the wizard."""
+
+    def __init__(self, root: Path) -> None:
+        self.paths = Paths(root)
+        self.host = GroundedHost()
+        self.agent: Agent | None = None
+        self._thread: threading.Thread | None = None
+        for path in (self.paths.hearth, self.paths.runtime, self.paths.bootfs):
+            path.mkdir(parents=True)
+        (self.paths.bootfs / "hearth.toml").write_text(f'claim_code = "{CODE}"\n')
+        self.report(DataCondition.OK)
+        self.app: Flask = create_app(UiConfig(paths=self.paths, connect_seconds=0.2))
+
+    def report(self, data: DataCondition, detail: str = "") -> None:
+        """What the initramfs would have found."""
+        report = BootReport(slot="A", disk=Path("/dev/null"), data=data, data_detail=detail)
+        self.paths.boot_report.write_text(render_boot_report(report))
+
+    def start(self) -> None:
+        self.agent = Agent(self.paths, host=self.host)
+        self.agent.names = lambda: NAMES
+        ready = threading.Event()
+        self._thread = threading.Thread(
+            target=self.agent.serve_forever, kwargs={"ready": ready.set}, daemon=True
+        )
+        self._thread.start()
+        assert ready.wait(10)
+
+    def stop(self) -> None:
+        if self.agent is not None and self._thread is not None:
+            self.agent.shutdown()
+            self._thread.join(10)
+            self.agent = None
+
+    def provisioned(self, phase: Phase, *steps: StepStatus) -> None:
+        """What the provisioning unit would have written by now."""
+        save_state(State(phase=phase, steps=steps), self.paths.state)
+        if self.agent is not None:
+            self.agent.settle()
+
+
+@contextmanager
+def running_appliance(
+    *, data: DataCondition = DataCondition.OK, detail: str = ""
+) -> Iterator[Appliance]:
+    # Not tmp_path: the path of a Unix socket has at most 107 bytes (unix(7)).
+    root = Path(tempfile.mkdtemp(prefix="hearth-"))
+    appliance = Appliance(root)
+    appliance.report(data, detail)
+    appliance.start()
+    try:
+        yield appliance
+    finally:
+        appliance.stop()
+        shutil.rmtree(root)
+
+
+def step(
+    name: str, state: StepState, *, detail: str = "", error: str = "", hint: str = ""
+) -> StepStatus:
+    started = 0.0 if state is StepState.PENDING else 1_000.0
+    ended = 1_008.0 if state in (StepState.DONE, StepState.FAILED) else 0.0
+    return StepStatus(
+        name=name,
+        title=name.capitalize(),
+        state=state,
+        started=started,
+        ended=ended,
+        detail=detail,
+        error=error,
+        hint=hint,
+    )
