@@ -1,0 +1,251 @@
+"""What ``hearthctl apply`` does: settings to rendered configuration, checked, then put in place.
+
+Render everything; let each program check its own part in a scratch directory; replace files only
+when all were accepted; restart or reload only units whose files changed. At boot nothing is
+checked: /etc is empty then, so there is nothing better to keep, and importing Synapse for its
+parser would delay every start by minutes on a slow board.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import shutil
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+from appliance.atomic import write_atomic
+from appliance.errors import ConfigError, StateError
+from appliance.log import progress
+from appliance.paths import Paths
+from appliance.settings import Secrets, Settings, load_secrets, load_settings
+from services import database, proxy
+from services.authority import device_file
+from services.homeserver import Homeserver, find_homeserver
+from services.owners import ensure_directory, find_owner
+from services.render import Action, Rendered, Template, fingerprint, render_templates
+from services.timezone import ensure_timezone
+from services.units import Units
+
+SECRET_MODE = 0o640
+# Directories under Paths.rendered in which every file comes from a template.
+MANAGED = ("dendrite", "nginx", "postgresql", "synapse")
+HIDDEN = "(hidden)"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Change:
+    """One file under Paths.rendered that is new, different or gone; ``diff`` hides secrets."""
+
+    target: str
+    what: str
+    diff: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ApplyReport:
+    """What was done, or with ``dry_run`` would be done."""
+
+    dry_run: bool
+    checked: bool
+    changes: tuple[Change, ...]
+    actions: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """All inputs of a rendering, read once."""
+
+    settings: Settings | None
+    secrets: Secrets
+    version: str
+    homeserver: Homeserver | None
+    templates: tuple[Template, ...]
+
+
+def apply_configuration(
+    paths: Paths, units: Units, *, boot: bool = False, dry_run: bool = False
+) -> ApplyReport:
+    """Bring /etc in line with the settings. Raises CheckerError, and then nothing has changed."""
+    plan = load_plan(paths)
+    items = render_plan(paths, plan, config=paths.rendered)
+    changes = find_changes(paths, items, plan.secrets)
+    mark = fingerprint(plan.version, items)
+    needs_check = not boot and mark != _load_mark(paths)
+    if needs_check:
+        check_plan(paths, plan)
+    if dry_run:
+        actions = tuple(f"{act} {unit}" for unit, act in _due(items, changes))
+        return ApplyReport(dry_run=True, checked=needs_check, changes=changes, actions=actions)
+    due = _due(items, changes)
+    if plan.settings is not None:
+        ensure_timezone(paths, plan.settings.device.timezone)
+    _replace(paths, items, changes)
+    if needs_check:
+        write_atomic(_mark_file(paths), mark + "\n")
+    actions = tuple(f"{act} {unit}" for unit, act in due if _act(units, unit, act))
+    return ApplyReport(dry_run=False, checked=needs_check, changes=changes, actions=actions)
+
+
+def load_plan(paths: Paths) -> Plan:
+    """Raises ConfigError for damaged settings, StateError for a homeserver without identity."""
+    settings = load_settings(paths.settings)
+    secrets = load_secrets(paths.secrets)
+    homeserver = find_homeserver(settings.server.software) if settings else None
+    templates: list[Template] = []
+    if device_file(paths).exists():
+        templates += proxy.TEMPLATES
+    if homeserver is not None:
+        if not homeserver.signing_key(paths).exists():
+            raise missing_identity(homeserver, paths)
+        templates += [*database.TEMPLATES, *homeserver.templates]
+    return Plan(
+        settings=settings,
+        secrets=secrets,
+        version=_load_version(paths),
+        homeserver=homeserver,
+        templates=tuple(templates),
+    )
+
+
+def missing_identity(homeserver: Homeserver, paths: Paths) -> StateError:
+    """A server that comes back with a new key is a stranger to everybody who knew it."""
+    message = (
+        f"the signing key {homeserver.signing_key(paths)} is missing, "
+        f"so {homeserver.title} will not start"
+    )
+    hint = "restore it from the recovery file or a backup; a new key would be a new identity"
+    return StateError(message, hint=hint)
+
+
+def render_plan(paths: Paths, plan: Plan, *, config: Path) -> tuple[Rendered, ...]:
+    """All files; ``config`` is the directory under which they will lie."""
+    settings = plan.settings
+    values = {
+        "settings": settings,
+        "secrets": plan.secrets,
+        "homeserver": plan.homeserver,
+        "paths": paths,
+        "config": config,
+        "certificates": paths.certificates,
+        "client_url": f"https://{settings.server.name}" if settings else "",
+        "max_upload_mb": proxy.MAX_UPLOAD_MB,
+    }
+    return render_templates(paths, plan.templates, values)
+
+
+def check_plan(paths: Paths, plan: Plan) -> None:
+    """Every program's own checker over a rendering of its own in /run. Raises CheckerError."""
+    paths.runtime.mkdir(parents=True, exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(prefix="check-", dir=paths.runtime))
+    try:
+        # Each file keeps owner and mode of the real one, so the way to them may be open.
+        scratch.chmod(0o755)
+        config = scratch / "hearth"
+        config.mkdir()
+        for item in render_plan(paths, plan, config=config):
+            _write(paths, config, item)
+        if any(template.unit == proxy.UNIT for template in plan.templates):
+            with progress("Checking nginx's configuration"):
+                proxy.check(paths, scratch)
+        if plan.homeserver is not None:
+            with progress("Checking PostgreSQL's configuration"):
+                database.check(paths, config)
+            with progress(f"Checking {plan.homeserver.title}'s configuration"):
+                plan.homeserver.check(paths, config)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def find_changes(paths: Paths, items: Sequence[Rendered], secrets: Secrets) -> tuple[Change, ...]:
+    """Files to write and files of ours that no template makes any more."""
+    wanted = {item.target: item.text for item in items}
+    present = {
+        str(file.relative_to(paths.rendered)): file.read_text(errors="replace")
+        for place in MANAGED
+        for file in sorted((paths.rendered / place).glob("*"))
+        if file.is_file() and not file.name.startswith(".")
+    }
+    found = []
+    for target in sorted({*wanted, *present}):
+        old, new = present.get(target), wanted.get(target)
+        if old == new:
+            continue
+        what = "new" if old is None else "gone" if new is None else "different"
+        lines = difflib.unified_diff(
+            _hide(old or "", secrets).splitlines(keepends=True),
+            _hide(new or "", secrets).splitlines(keepends=True),
+            f"{paths.rendered}/{target} (now)",
+            f"{paths.rendered}/{target} (then)",
+        )
+        found.append(Change(target=target, what=what, diff="".join(lines)))
+    return tuple(found)
+
+
+def _hide(text: str, secrets: Secrets) -> str:
+    """A difference may be shown to people; which secrets there are is no secret."""
+    for field in fields(secrets):
+        value = getattr(secrets, field.name)
+        if value:
+            text = text.replace(value, HIDDEN)
+    return text
+
+
+def _due(items: Sequence[Rendered], changes: Sequence[Change]) -> list[tuple[str, Action]]:
+    """Each unit once, in the order of the templates; a restart outweighs a reload."""
+    changed = {change.target for change in changes}
+    due: dict[str, Action] = {}
+    for template in (item.template for item in items):
+        if template.target in changed and due.get(template.unit) is not Action.RESTART:
+            due[template.unit] = template.action
+    return list(due.items())
+
+
+def _act(units: Units, unit: str, action: Action) -> bool:
+    """Whether the unit was running; one that is not reads its files when it starts."""
+    if not units.is_active(unit):
+        return False
+    with progress(f"{'Reloading' if action is Action.RELOAD else 'Restarting'} {unit}"):
+        units.reload(unit) if action is Action.RELOAD else units.restart(unit)
+    return True
+
+
+def _replace(paths: Paths, items: Sequence[Rendered], changes: Sequence[Change]) -> None:
+    paths.rendered.mkdir(parents=True, exist_ok=True)
+    by_target = {item.target: item for item in items}
+    for change in changes:
+        item = by_target.get(change.target)
+        if item is None:
+            (paths.rendered / change.target).unlink()
+        else:
+            _write(paths, paths.rendered, item)
+
+
+def _write(paths: Paths, config: Path, item: Rendered) -> None:
+    file = config / item.target
+    ensure_directory(paths, file.parent)
+    owner = find_owner(paths, "root", item.template.group)
+    write_atomic(file, item.text, mode=SECRET_MODE, owner=owner)
+
+
+def _mark_file(paths: Paths) -> Path:
+    """On the data partition: an accepted configuration stays accepted over reboots."""
+    return paths.hearth / "rendered.hash"
+
+
+def _load_mark(paths: Paths) -> str:
+    try:
+        return _mark_file(paths).read_text().strip()
+    except FileNotFoundError:
+        return ""
+
+
+def _load_version(paths: Paths) -> str:
+    try:
+        return str(json.loads(paths.image_facts.read_text())["version"])
+    except FileNotFoundError:
+        return "unknown"
+    except (ValueError, KeyError, TypeError) as error:
+        raise ConfigError(f"{paths.image_facts} is damaged: {error}") from error

@@ -1,0 +1,93 @@
+"""Templates to text: jinja2 over what the owner decided, nothing else."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from appliance.errors import ConfigError
+from appliance.paths import Paths
+
+
+class Action(StrEnum):
+    """What a running unit needs when one of its files has changed."""
+
+    RELOAD = "reload"
+    RESTART = "restart"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Template:
+    """``source`` under Paths.templates becomes ``target`` under Paths.rendered.
+
+    ``group`` is the only one besides root that may read the result.
+    """
+
+    source: str
+    target: str
+    group: str
+    unit: str
+    action: Action
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rendered:
+    template: Template
+    text: str
+
+    @property
+    def target(self) -> str:
+        return self.template.target
+
+
+def render_templates(
+    paths: Paths, templates: Sequence[Template], values: Mapping[str, Any]
+) -> tuple[Rendered, ...]:
+    """Raises ConfigError naming template and line when one does not render."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(paths.templates),
+        undefined=jinja2.StrictUndefined,
+        # What we render is configuration, not HTML; YAML values go through the yaml filter.
+        autoescape=False,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters["yaml"] = yaml_scalar
+    return tuple(_render(environment, template, values) for template in templates)
+
+
+def _render(
+    environment: jinja2.Environment, template: Template, values: Mapping[str, Any]
+) -> Rendered:
+    try:
+        text = environment.get_template(template.source).render(values)
+    except jinja2.TemplateSyntaxError as error:
+        message = f"template {error.filename or template.source}, line {error.lineno}: {error}"
+        raise ConfigError(message) from error
+    except jinja2.TemplateError as error:
+        message = f"template {template.source} does not render: {error}"
+        raise ConfigError(message) from error
+    return Rendered(template=template, text=text)
+
+
+def yaml_scalar(value: Any) -> str:
+    """A value as JSON, which is YAML too (YAML 1.2 section 1.3), so nothing can break out of it."""
+    plain = str(value) if isinstance(value, Path) else value
+    return json.dumps(plain)
+
+
+def fingerprint(version: str, items: Sequence[Rendered]) -> str:
+    """One hash over slot version and everything rendered: a new one needs checking."""
+    digest = hashlib.sha256(version.encode())
+    for item in items:
+        for part in (item.target, item.text):
+            digest.update(b"\0" + part.encode())
+    return digest.hexdigest()

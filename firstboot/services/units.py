@@ -1,0 +1,74 @@
+"""systemd units: started, stopped and asked about; tests of the whole stack bring their own."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from appliance.run import run
+
+# systemctl itself answers at once; what it waits for is the unit's own start, which has a limit.
+ASK_SECONDS = 60
+ACT_SECONDS = 1200
+LOG_LINES = 12
+
+
+class Units(Protocol):
+    """The few things that applying and provisioning want of a service manager."""
+
+    def start(self, unit: str) -> None:
+        """Start and wait until the unit says that it has started. Raises HearthError."""
+        ...
+
+    def stop(self, unit: str) -> None: ...
+
+    def restart(self, unit: str) -> None: ...
+
+    def reload(self, unit: str) -> None: ...
+
+    def is_active(self, unit: str) -> bool: ...
+
+    def is_failed(self, unit: str) -> bool: ...
+
+    def failed(self) -> tuple[str, ...]:
+        """All units that have failed."""
+        ...
+
+    def log_tail(self, unit: str) -> str:
+        """The last lines that the unit wrote, for error messages."""
+        ...
+
+
+class SystemdUnits:
+    """The real ones, through systemctl(1) and journalctl(1)."""
+
+    def start(self, unit: str) -> None:
+        run(["systemctl", "start", unit], timeout=ACT_SECONDS)
+
+    def stop(self, unit: str) -> None:
+        run(["systemctl", "stop", unit], timeout=ACT_SECONDS)
+
+    def restart(self, unit: str) -> None:
+        run(["systemctl", "restart", unit], timeout=ACT_SECONDS)
+
+    def reload(self, unit: str) -> None:
+        run(["systemctl", "reload", unit], timeout=ACT_SECONDS)
+
+    def is_active(self, unit: str) -> bool:
+        return self._ask("is-active", unit)
+
+    def is_failed(self, unit: str) -> bool:
+        return self._ask("is-failed", unit)
+
+    def failed(self) -> tuple[str, ...]:
+        argv = ["systemctl", "list-units", "--failed", "--plain", "--no-legend", "--full"]
+        listing = run(argv, timeout=ASK_SECONDS).stdout
+        return tuple(line.split()[0] for line in listing.splitlines() if line.split())
+
+    def log_tail(self, unit: str) -> str:
+        argv = ["journalctl", "--unit", unit, "--lines", str(LOG_LINES), "--output", "cat",
+                "--no-pager", "--quiet"]  # fmt: skip
+        return run(argv, check=False, timeout=ASK_SECONDS).stdout.strip()
+
+    def _ask(self, verb: str, unit: str) -> bool:
+        argv = ["systemctl", verb, "--quiet", unit]
+        return run(argv, check=False, timeout=ASK_SECONDS).returncode == 0
