@@ -78,7 +78,7 @@ def erase_data(disk: Path) -> None:
 
 
 def _child(paths: Paths, verb: str, secret: str) -> str:
-    argv = [sys.executable, "-m", "firstboot", "--root", paths.root, verb]
+    argv = [sys.executable, "-m", "firstboot", "--root", str(paths.root), verb]
     path = os.pathsep.join(part for part in sys.path if part)
     result = run(argv, input=secret, env={"PYTHONPATH": path}, timeout=CHILD_SECONDS, check=False)
     if result.returncode != 0:

@@ -6,9 +6,9 @@ import base64
 import hmac
 import os
 
-# 16 MiB and about a quarter of a second on a Pi 3: dear to guess, bearable once per sign-in. A fifth
-# of what OWASP's password storage cheat sheet advises (p=5), because guesses at the page are limited
-# by firstboot.throttle and whoever has stolen the card holds the messages themselves.
+# 16 MiB and about a quarter of a second on a Pi 3: dear to guess, bearable once per sign-in. That
+# is a fifth of what OWASP's password storage cheat sheet advises (p=5): guesses at the page are
+# limited by firstboot.throttle, and whoever has stolen the card holds the messages themselves.
 COST = 2**14
 BLOCK = 8
 PARALLEL = 1
