@@ -89,6 +89,14 @@ def apply_configuration(
     return ApplyReport(dry_run=False, checked=needs_check, changes=changes, actions=actions)
 
 
+def is_applied(paths: Paths) -> bool:
+    """Whether everything in place is what would be rendered now, and was accepted."""
+    plan = load_plan(paths)
+    items = render_plan(paths, plan, config=paths.rendered)
+    accepted = fingerprint(plan.version, items) == _load_mark(paths)
+    return accepted and not find_changes(paths, items, plan.secrets)
+
+
 def load_plan(paths: Paths) -> Plan:
     """Raises ConfigError for damaged settings, StateError for a homeserver without identity."""
     settings = load_settings(paths.settings)

@@ -120,7 +120,7 @@ def _collect(paths: Paths) -> dict[str, bytes]:
 
 
 def _split(data: bytes) -> tuple[dict[str, Any], bytes, bytes]:
-    first, newline, sealed = data[: MAX_HEADER + 1].partition(b"\n")
+    first, newline, _ = data[: MAX_HEADER + 1].partition(b"\n")
     line = first + newline
     try:
         header = json.loads(first)

@@ -15,8 +15,8 @@ LOG_LINES = 12
 class Units(Protocol):
     """The few things that applying and provisioning want of a service manager."""
 
-    def start(self, unit: str) -> None:
-        """Start and wait until the unit says that it has started. Raises HearthError."""
+    def start(self, unit: str, *, wait: bool = True) -> None:
+        """Start; with ``wait`` until the unit says that it has started. Raises HearthError."""
         ...
 
     def stop(self, unit: str) -> None: ...
@@ -41,8 +41,10 @@ class Units(Protocol):
 class SystemdUnits:
     """The real ones, through systemctl(1) and journalctl(1)."""
 
-    def start(self, unit: str) -> None:
-        run(["systemctl", "start", unit], timeout=ACT_SECONDS)
+    def start(self, unit: str, *, wait: bool = True) -> None:
+        # A unit that has failed too often must not be refused now that its cause may be gone.
+        run(["systemctl", "reset-failed", unit], check=False, timeout=ASK_SECONDS)
+        run(["systemctl", "start", *([] if wait else ["--no-block"]), unit], timeout=ACT_SECONDS)
 
     def stop(self, unit: str) -> None:
         run(["systemctl", "stop", unit], timeout=ACT_SECONDS)

@@ -1,0 +1,60 @@
+"""The certificate that nginx serves: made a while after the first start, renewed in good time.
+
+Run by hearth-certificate.service: at boot, every day and whenever the clock jumps, because a Pi
+without a clock may have issued it at a wrong date.
+"""
+
+from __future__ import annotations
+
+import socket
+
+from appliance.log import logger
+from appliance.paths import Paths
+from appliance.settings import load_settings
+from appliance.state import Phase, load_state
+from services import proxy
+from services.authority_issue import (
+    certificate_names,
+    ensure_authority,
+    ensure_device_certificate,
+    ensure_issuer,
+)
+from services.configuration import apply_configuration
+from services.network import local_addresses
+from services.units import Units
+
+
+def local_names() -> tuple[str, ...]:
+    """The mDNS names under which the pages can be reached."""
+    label = socket.gethostname().partition(".")[0].lower()
+    return tuple(dict.fromkeys([f"{label}.local", "hearth.local"]))
+
+
+def ensure_certificate(paths: Paths, *, final: bool) -> bool:
+    """Whether a new certificate was written.
+
+    ``final``: the server name is decided, so the root signs for it and its key is given up.
+    """
+    changed = ensure_authority(paths)
+    settings = load_settings(paths.settings)
+    server_name = settings.server.name if settings and final else None
+    if server_name is not None:
+        changed = ensure_issuer(paths, server_name) or changed
+    names = certificate_names(server_name, local_names())
+    return ensure_device_certificate(paths, names, local_addresses()) or changed
+
+
+def renew_certificate(paths: Paths, units: Units) -> bool:
+    """Issue or renew if need be and have nginx serve it; whether there was anything to do."""
+    phase = load_state(paths.state).phase
+    if phase is Phase.APPLYING:
+        logger.info("setup is at work on the certificate; nothing to do")
+        return False
+    changed = ensure_certificate(paths, final=phase is Phase.READY)
+    if phase is Phase.READY:
+        report_actions: tuple[str, ...] = ()
+    else:
+        report_actions = apply_configuration(paths, units, boot=True).actions
+    if changed and not report_actions and units.is_active(proxy.UNIT):
+        units.reload(proxy.UNIT)
+    return changed

@@ -1,0 +1,39 @@
+"""The last look, through nginx and with the certificate verified; then the password goes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from appliance.errors import NetworkError
+from appliance.settings import save_toml
+from firstboot.certificate import local_names
+from firstboot.steps.context import Context
+from services.authority import authority_certificate
+from services.homeserver.api import client_versions
+from services.http import ask_https
+
+SERVER_ERROR = 500
+
+
+@dataclass(frozen=True)
+class CheckEverything:
+    name: str = "check"
+    title: str = "Checking that everything answers"
+
+    def is_done(self, context: Context) -> bool:
+        return False
+
+    def apply(self, context: Context) -> None:
+        """Raises NetworkError naming what does not answer."""
+        authority = authority_certificate(context.paths)
+        server_name = context.settings.server.name
+        if not client_versions(server_name, authority=authority):
+            raise NetworkError(f"https://{server_name} offers no version of the Matrix API")
+        for name in local_names():
+            answer = ask_https(name, "/", authority=authority)
+            if answer.status >= SERVER_ERROR:
+                message = f"https://{name} answers {answer.status} instead of the pages"
+                raise NetworkError(message, hint="look at: hearthctl logs hearth-ui")
+        secrets = context.secrets
+        if secrets.pending_password:
+            save_toml(replace(secrets, pending_password=""), context.paths.secrets, mode=0o600)

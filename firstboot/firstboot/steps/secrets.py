@@ -1,0 +1,26 @@
+"""Secrets that programs share and nobody types."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass, replace
+
+from appliance.settings import save_toml
+from firstboot.steps.context import Context
+
+NAMES = ("registration_shared_secret", "macaroon_secret_key", "form_secret")
+
+
+@dataclass(frozen=True)
+class MakeSecrets:
+    name: str = "secrets"
+    title: str = "Making secrets"
+
+    def is_done(self, context: Context) -> bool:
+        return all(getattr(context.secrets, name) for name in NAMES)
+
+    def apply(self, context: Context) -> None:
+        """Only missing ones: a new macaroon key would log everybody out."""
+        present = context.secrets
+        missing = {name: secrets.token_urlsafe(32) for name in NAMES if not getattr(present, name)}
+        save_toml(replace(present, **missing), context.paths.secrets, mode=0o600)
