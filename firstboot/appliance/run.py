@@ -24,6 +24,7 @@ KEPT_ENVIRONMENT = ("PATH", "HOME", "LANG", "TERM", "TMPDIR", "USER", "SSL_CERT_
 OUTPUT_TAIL_LINES = 15
 
 Argument = str | os.PathLike[str]
+Process = subprocess.Popen[str]
 
 
 def run(
@@ -94,6 +95,16 @@ def spawn(
         )
     except FileNotFoundError as error:
         raise missing_tool(command[0]) from error
+
+
+def end(process: Process, *, seconds: float = 5.0) -> None:
+    """End a program that ``spawn`` started, and reap it: politely, then not."""
+    process.terminate()
+    try:
+        process.wait(timeout=seconds)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def clean_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:

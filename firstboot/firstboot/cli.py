@@ -1,0 +1,171 @@
+"""The verbs of ``hearthctl`` and, below them, those that only units and the agent use.
+
+Each verb loads what it needs when it runs: the agent stays in memory for good, and Python is slow
+to start on a small board.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from appliance.errors import PrivilegeError
+from appliance.paths import Paths
+
+DESCRIPTION = "Look after this Hearth."
+EPILOG = """\
+examples:
+  hearthctl status            what runs, under which names, since when it is set up
+  hearthctl status --json     the same for scripts
+  hearthctl doctor            check everything and say what to do about what is wrong
+  hearthctl apply --dry-run   what a new rendering of the configuration would change
+"""
+
+Verb = Callable[[Paths, argparse.Namespace], int]
+
+
+def run_verb(arguments: Sequence[str]) -> int:
+    options = make_parser().parse_args(arguments)
+    verb: Verb = options.verb
+    return verb(Paths(options.root), options)
+
+
+def make_parser() -> argparse.ArgumentParser:
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument(
+        "--debug",
+        action="store_true",
+        default=argparse.SUPPRESS,
+        help="show every command, and tracebacks",
+    )
+    parser = argparse.ArgumentParser(
+        prog="hearthctl",
+        description=DESCRIPTION,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        parents=[common],
+    )
+    parser.add_argument("--root", type=Path, default=Path("/"), help=argparse.SUPPRESS)
+    verbs = parser.add_subparsers(required=True, metavar="VERB", title="verbs")
+
+    def add(name: str, verb: Verb, text: str | None = None) -> argparse.ArgumentParser:
+        # A verb without help is for units only and does not appear in the list.
+        known = {"help": text, "description": text} if text else {}
+        added = verbs.add_parser(name, parents=[common], **known)  # type: ignore[arg-type]
+        added.set_defaults(verb=verb)
+        return added
+
+    _add_public(add)
+    _add_internal(add)
+    return parser
+
+
+def _add_public(add: Callable[..., argparse.ArgumentParser]) -> None:
+    json_help = "print JSON"
+    status = add("status", _status, "Show what was measured: names, addresses, slot, setup.")
+    status.add_argument("--json", action="store_true", help=json_help)
+    doctor = add("doctor", _doctor, "Check everything; exit code 1 if something is wrong.")
+    doctor.add_argument("--json", action="store_true", help=json_help)
+    apply = add("apply", _apply, "Render and check the configuration, restart what changed.")
+    apply.add_argument("--dry-run", action="store_true", help="only show what would change")
+    apply.add_argument(
+        "--boot", action="store_true", help="at the start: no checkers, nothing is restarted"
+    )
+    apply.add_argument("--json", action="store_true", help=json_help)
+
+
+def _add_internal(add: Callable[..., argparse.ArgumentParser]) -> None:
+    add("agent", _agent)
+    add("provision", _provision)
+    add("certificate", _certificate)
+    add("slot-good", _slot_good)
+    add("recovery-file", _recovery_file)
+    add("qr", _qr).add_argument("text")
+
+
+def _status(paths: Paths, options: argparse.Namespace) -> int:
+    from firstboot.report import show_status
+
+    return show_status(paths, as_json=options.json)
+
+
+def _doctor(paths: Paths, options: argparse.Namespace) -> int:
+    from firstboot.doctor import show_report
+
+    _require_root()
+    return show_report(paths, as_json=options.json)
+
+
+def _apply(paths: Paths, options: argparse.Namespace) -> int:
+    from firstboot.report import show_apply
+    from services.configuration import apply_configuration
+    from services.units import SystemdUnits
+
+    _require_root()
+    report = apply_configuration(paths, SystemdUnits(), boot=options.boot, dry_run=options.dry_run)
+    return show_apply(report, as_json=options.json)
+
+
+def _agent(paths: Paths, _options: argparse.Namespace) -> int:
+    from firstboot.resident import run_agent
+
+    return run_agent(paths)
+
+
+def _provision(paths: Paths, _options: argparse.Namespace) -> int:
+    from firstboot.provision import provision
+    from services.units import SystemdUnits
+
+    provision(paths, SystemdUnits())
+    return 0
+
+
+def _certificate(paths: Paths, _options: argparse.Namespace) -> int:
+    from firstboot.certificate import renew_certificate
+    from services.units import SystemdUnits
+
+    renew_certificate(paths, SystemdUnits())
+    return 0
+
+
+def _slot_good(paths: Paths, _options: argparse.Namespace) -> int:
+    from appliance.log import logger
+    from services.slots import mark_good
+
+    if mark_good(paths):
+        logger.info("the booted slot has all its attempts again")
+    return 0
+
+
+def _recovery_file(paths: Paths, _options: argparse.Namespace) -> int:
+    """The passphrase comes on standard input, since arguments can be seen by everybody."""
+    import base64
+
+    from services.recovery import make_recovery_file
+
+    content = make_recovery_file(paths, sys.stdin.read())
+    sys.stdout.write(base64.b64encode(content).decode() + "\n")
+    return 0
+
+
+def _qr(_paths: Paths, options: argparse.Namespace) -> int:
+    import io
+
+    import qrcode
+
+    code = qrcode.QRCode(border=2, error_correction=qrcode.constants.ERROR_CORRECT_L)
+    code.add_data(options.text)
+    text = io.StringIO()
+    code.print_ascii(out=text, invert=True)
+    # The library pads with no-break spaces, which not every console font has.
+    sys.stdout.write(text.getvalue().replace("\u00a0", " "))
+    return 0
+
+
+def _require_root() -> None:
+    import os
+
+    if os.geteuid() != 0:
+        raise PrivilegeError("this needs root", hint="sign in over SSH as root")

@@ -1,0 +1,93 @@
+"""What hearthctl prints: for people in lines, for scripts as JSON."""
+
+from __future__ import annotations
+
+import json
+import socket
+import sys
+from typing import TYPE_CHECKING, Any
+
+from appliance.errors import HearthError, StateError
+from appliance.paths import Paths
+from appliance.protocol import GetStatus, Status, decode_reply, encode_request
+from appliance.tables import to_table
+from services import slots
+
+if TYPE_CHECKING:
+    from services.configuration import ApplyReport
+
+ASK_SECONDS = 30.0
+CHUNK = 65536
+
+
+def ask_status(paths: Paths) -> Status:
+    """Asked from the agent, which measures. Raises StateError when it does not run."""
+    reply = bytearray()
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+            connection.settimeout(ASK_SECONDS)
+            connection.connect(str(paths.agent_socket))
+            connection.sendall(encode_request(GetStatus()))
+            while chunk := connection.recv(CHUNK):
+                reply += chunk
+    except OSError as error:
+        message = f"the agent does not answer on {paths.agent_socket}: {error}"
+        raise StateError(message, hint="look at: journalctl -u hearth-agent") from error
+    status: Status = decode_reply(GetStatus(), bytes(reply))
+    return status
+
+
+def show_status(paths: Paths, *, as_json: bool) -> int:
+    status = ask_status(paths)
+    slot: dict[str, Any]
+    try:
+        slot = to_table(slots.status(paths))
+    except (HearthError, OSError) as error:
+        slot = {"error": str(error)}
+    if as_json:
+        sys.stdout.write(json.dumps({**to_table(status), "slot": slot}, indent=1) + "\n")
+        return 0
+    width = 12
+    for label, value in _lines(status, slot):
+        sys.stdout.write(f"{label + ':':{width}} {value}\n")
+    return 0
+
+
+def _lines(status: Status, slot: dict[str, Any]) -> list[tuple[str, str]]:
+    kind = " (development image)" if status.development else ""
+    lines = [
+        ("state", status.phase.value),
+        ("version", f"{status.version}{kind}"),
+        ("board", status.board),
+        ("names", ", ".join(status.names) or "none announced"),
+        ("addresses", ", ".join(status.addresses) or "none"),
+        ("data", f"{status.data} {status.data_detail}".strip()),
+        ("clock", "synchronised" if status.clock_synchronised else "not synchronised"),
+        ("slot", _slot_line(slot)),
+    ]
+    if status.server_name:
+        lines.append(("server", f"{status.server_name} ({status.software})"))
+    if status.authority_fingerprint:
+        lines.append(("authority", status.authority_fingerprint))
+    return [*lines, *(("note", note) for note in status.notes)]
+
+
+def _slot_line(slot: dict[str, Any]) -> str:
+    if "error" in slot:
+        return f"unknown: {slot['error']}"
+    kind = "committed" if slot["committed"] else "on trial"
+    left = slot["left"].get(slot["booted"], 0)
+    return f"{slot['booted']}, {kind}, {left} attempts left, primary is {slot['primary']}"
+
+
+def show_apply(report: ApplyReport, *, as_json: bool) -> int:
+    if as_json:
+        sys.stdout.write(json.dumps(to_table(report), indent=1) + "\n")
+        return 0
+    for change in report.changes:
+        sys.stdout.write(f"{change.what}: {change.target}\n{change.diff}")
+    for action in report.actions:
+        sys.stdout.write(f"{'would ' if report.dry_run else ''}{action}\n")
+    if not report.changes and not report.actions:
+        sys.stdout.write("everything is as it should be\n")
+    return 0

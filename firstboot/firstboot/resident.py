@@ -1,0 +1,172 @@
+"""The agent as it runs on the appliance: requests, console and names in one small process."""
+
+from __future__ import annotations
+
+import os
+import selectors
+import signal
+import socket
+import threading
+from functools import partial
+from types import FrameType
+
+from appliance.errors import HearthError
+from appliance.log import logger
+from appliance.paths import Paths
+from firstboot.agent import Agent
+from firstboot.codes import show_code
+from firstboot.console import Console
+from firstboot.screen import View
+from services.filewatch import FileWatch
+from services.mdns import Alias, own_name
+from services.network import local_addresses, open_netlink
+from services.resolver import network_state, update_resolver
+from services.ssh import enable_ssh
+
+# Several messages come when a link comes up; one look at the end is enough.
+SETTLE_SECONDS = 0.3
+NETLINK_READ = 65536
+
+
+class Watch:
+    """Waits for news (addresses, files, avahi, the agent itself) and shows what has changed."""
+
+    def __init__(self, agent: Agent) -> None:
+        self._agent = agent
+        self._paths = agent.paths
+        self._alias = Alias()
+        self._console = Console(agent.paths)
+        self._own_name = ""
+        self._asked_for: tuple[object, ...] = ()
+        self._netlink = open_netlink()
+        agent.paths.certificates.mkdir(mode=0o751, exist_ok=True)
+        wanted = (agent.paths.hearth, agent.paths.certificates, network_state(agent.paths).parent)
+        self._files = FileWatch(*(directory for directory in wanted if directory.is_dir()))
+        self._wake_read, self._wake_write = os.pipe()
+        os.set_blocking(self._wake_read, False)
+        self._stopping = False
+        agent.names = self.names
+        agent.on_change = self.wake
+
+    def names(self) -> tuple[str, ...]:
+        """The names that are really announced, the unique one first."""
+        shared = (self._alias.name,) if self._alias.is_established else ()
+        return (*((self._own_name,) if self._own_name else ()), *shared)
+
+    def wake(self) -> None:
+        os.write(self._wake_write, b"x")
+
+    def stop(self) -> None:
+        self._stopping = True
+        self.wake()
+
+    def run(self) -> None:
+        """Until ``stop``; nothing that goes wrong here may end the agent."""
+        while not self._stopping:
+            try:
+                self._look()
+                self._wait()
+            except (OSError, HearthError):
+                logger.exception("the watch stumbled")
+                self._pause()
+        self._alias.stop()
+
+    def _look(self) -> None:
+        self._agent.settle()
+        update_resolver(self._paths)
+        addresses = local_addresses()
+        self._alias.update(addresses)
+        self._ask_own_name(addresses)
+        code = self._agent.claim_code
+        self._console.show(
+            View(
+                status=self._agent.status(),
+                code=show_code(code.plain),
+                code_file=code.on_bootfs,
+            )
+        )
+
+    def _ask_own_name(self, addresses: tuple[str, ...]) -> None:
+        """Only when the answer may be another: it starts a program."""
+        circumstances = (addresses, self._alias.is_established)
+        if not self._own_name or circumstances != self._asked_for:
+            self._own_name = own_name() if addresses else ""
+            self._asked_for = circumstances
+
+    def _wait(self) -> None:
+        timeout = self._alias.wait_seconds()
+        while self._take_news(timeout) and not self._stopping:
+            timeout = SETTLE_SECONDS
+
+    def _take_news(self, timeout: float | None) -> bool:
+        """Whether there was any within ``timeout`` seconds."""
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._netlink, selectors.EVENT_READ, self._drain_netlink)
+            selector.register(self._files.fileno(), selectors.EVENT_READ, self._files.drain)
+            selector.register(self._wake_read, selectors.EVENT_READ, self._drain_wake)
+            for pipe in self._alias.pipes:
+                selector.register(pipe, selectors.EVENT_READ, partial(self._alias.read, pipe))
+            ready = [key.data for key, _ in selector.select(timeout)]
+        for take in ready:
+            take()
+        return bool(ready)
+
+    def _drain_wake(self) -> None:
+        os.read(self._wake_read, NETLINK_READ)
+
+    def _drain_netlink(self) -> None:
+        try:
+            while self._netlink.recv(NETLINK_READ):
+                pass
+        except BlockingIOError:
+            return
+        except OSError as error:
+            # ENOBUFS: more news than the socket holds. We look at everything anyway.
+            logger.debug("netlink: %s", error)
+
+    def _pause(self) -> None:
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._wake_read, selectors.EVENT_READ)
+            selector.select(SETTLE_SECONDS)
+
+
+def run_agent(paths: Paths) -> int:
+    """``python3 -m firstboot agent``: until SIGTERM."""
+    agent = Agent(paths)
+    watch = Watch(agent)
+
+    def stop(_signal: int, _frame: FrameType | None) -> None:
+        agent.shutdown()
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
+    thread = threading.Thread(target=watch.run, name="watch", daemon=True)
+    thread.start()
+    ssh = threading.Thread(target=_start_ssh, args=(agent,), name="ssh", daemon=True)
+    ssh.start()
+    agent.serve_forever(ready=notify_ready)
+    watch.stop()
+    thread.join(timeout=10)
+    return 0
+
+
+def _start_ssh(agent: Agent) -> None:
+    keys = agent.preseed.ssh_keys
+    if not keys:
+        return
+    try:
+        enable_ssh(agent.paths, keys)
+        agent.host.start_ssh()
+    except (HearthError, OSError):
+        logger.exception("SSH could not be switched on")
+
+
+def notify_ready() -> None:
+    """Tell systemd that the socket answers: sd_notify(3), READY=1."""
+    address = os.environ.get("NOTIFY_SOCKET", "")
+    if not address:
+        return
+    if address.startswith("@"):
+        address = "\0" + address[1:]
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as notify:
+        notify.sendto(b"READY=1", address)
