@@ -26,12 +26,12 @@ def check_owner_name(name: str) -> str:
     """The administrator's localpart. Raises FieldError("name")."""
     if not name:
         raise FieldError("name", "Choose a name to sign in with.", hint="for example: anna")
-    if name != name.lower():
+    if name != name.lower() and LOCALPART.fullmatch(name.lower()):
         message = f"{name!r} has capital letters; Matrix names are lower case."
         raise FieldError("name", message, hint=f"use {name.lower()!r}")
     if not LOCALPART.fullmatch(name) or name.startswith(("_", "-", ".")):
         message = f"{name!r} has characters that a Matrix name cannot have."
-        raise FieldError("name", message, hint="use a to z, 0 to 9, dot, hyphen and underscore")
+        raise FieldError("name", message, hint="use a to z in lower case, 0 to 9, dot, hyphen and underscore")
     if len(name) > MAX_LOCALPART:
         message = f"This name has {len(name)} characters; {MAX_LOCALPART} is the limit."
         raise FieldError("name", message)

@@ -13,5 +13,5 @@ class UiConfig:
 
     paths: Paths = field(default_factory=Paths)
     connect_seconds: float = 5.0
-    reply_seconds: float = 60.0
+    reply_seconds: float = 45.0  # less than nginx waits for us
     max_request: int = 16 * 1024

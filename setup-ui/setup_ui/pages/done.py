@@ -13,6 +13,7 @@ from appliance.protocol import File, GetAuthority, MakeRecoveryFile, Status
 from appliance.state import Phase
 from appliance.validate import MIN_PASSWORD
 from setup_ui.context import agent, current_status, go, require_session, session_token
+from setup_ui.flow import suggest_server_name
 from setup_ui.forms import Errors, collect, problem_of
 from setup_ui.qr import render_qr
 
@@ -102,7 +103,26 @@ def _check_same(passphrase: str, repeat: str) -> None:
 def _render_login(template: str) -> str:
     status = current_status()
     link = connect_url(status)
-    return render_template(template, status=status, link=link, qr=render_qr(link))
+    return render_template(
+        template,
+        status=status,
+        addresses=login_addresses(status),
+        link=link,
+        qr=render_qr(link),
+    )
+
+
+def login_addresses(status: Status) -> tuple[str, ...]:
+    """What to type into Element at home, best first.
+
+    A name that the owner holds for later leads nowhere at home yet; our own mDNS name and our
+    address serve the same homeserver (overlays: nginx/https.conf.j2).
+    """
+    name = status.server_name
+    if not name.endswith(".local"):
+        name = suggest_server_name(status) or name
+    numbers = [address for address in status.addresses if ":" not in address]
+    return (f"https://{name}", *(f"https://{address}" for address in numbers[:1]))
 
 
 def connect_url(status: Status) -> str:

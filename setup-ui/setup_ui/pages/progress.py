@@ -128,7 +128,7 @@ def _row(step: StepStatus, now: float) -> Row:
 
 def _headline(state: State, *, agent_up: bool) -> str:
     if state.phase is Phase.FAILED:
-        return "Setup stopped at one step. What was done stays done."
+        return "One step did not work. What was done before it stays done."
     if not agent_up:
         return "The appliance is restarting. Setup goes on by itself afterwards."
     running = [step.title for step in state.steps if step.state is StepState.RUNNING]

@@ -10,15 +10,17 @@ from __future__ import annotations
 import shutil
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from flask import Flask
 
 from appliance.bootreport import BootReport, DataCondition, render_boot_report
 from appliance.paths import Paths
 from appliance.state import Phase, State, StepState, StepStatus, save_state
 from firstboot.agent import Agent
-from flask import Flask
 from setup_ui import create_app
 from setup_ui.config import UiConfig
 
@@ -54,8 +56,15 @@ class Appliance:
         for path in (self.paths.hearth, self.paths.runtime, self.paths.bootfs):
             path.mkdir(parents=True)
         (self.paths.bootfs / "hearth.toml").write_text(f'claim_code = "{CODE}"\n')
+        self._write("usr/share/hearth/image.json", '{"version": "0.1.0", "development": true}')
+        self._write("proc/device-tree/model", "Raspberry Pi 4 Model B")
         self.report(DataCondition.OK)
         self.app: Flask = create_app(UiConfig(paths=self.paths, connect_seconds=0.2))
+
+    def _write(self, name: str, text: str) -> None:
+        path = self.paths.root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
 
     def report(self, data: DataCondition, detail: str = "") -> None:
         """What the initramfs would have found."""
@@ -104,8 +113,8 @@ def running_appliance(
 def step(
     name: str, state: StepState, *, detail: str = "", error: str = "", hint: str = ""
 ) -> StepStatus:
-    started = 0.0 if state is StepState.PENDING else 1_000.0
-    ended = 1_008.0 if state in (StepState.DONE, StepState.FAILED) else 0.0
+    started = 0.0 if state is StepState.PENDING else time.time() - 12
+    ended = started + 8 if state in (StepState.DONE, StepState.FAILED) else 0.0
     return StepStatus(
         name=name,
         title=name.capitalize(),

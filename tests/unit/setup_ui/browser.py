@@ -91,7 +91,11 @@ class Browser:
     def get(self, path: str, *, follow: bool = True) -> Browser:
         return self._took(
             self.client.get(
-                path, base_url=self.origin, environ_base=self.environ, follow_redirects=follow
+                path,
+                base_url=self.origin,
+                environ_base=self.environ,
+                follow_redirects=follow,
+                buffered=True,
             )
         )
 
@@ -129,7 +133,8 @@ class Browser:
         return self.page.forms[-1].values[name]
 
     def _text_of(self, identity: str) -> str:
-        _, _, rest = self.response.text.partition(f'id="{identity}">')
+        _, _, rest = self.response.text.partition(f'id="{identity}"')
+        _, _, rest = rest.partition(">")
         parser = PageParser()
         parser.feed(rest.partition("</p>")[0])
         return " ".join(parser.text.split())

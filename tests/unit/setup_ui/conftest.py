@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import pytest
+
 from unit.setup_ui.appliance_under_test import CODE, PASSWORD, Appliance, running_appliance
 from unit.setup_ui.browser import Browser
 
