@@ -1,0 +1,124 @@
+"""Programs that do not come from Debian: Synapse from PyPI, Dendrite from its Go module.
+
+Each is a layer of its own, pinned by its lock file with hashes, laid at /usr/lib/hearth/NAME.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from pathlib import Path
+
+from appliance.errors import CommandError, NetworkError
+from appliance.run import run
+from imagebuild.cache import ensure_layer, hash_files, hash_inputs
+from imagebuild.context import Context
+from imagebuild.sandbox import inside
+
+# glibc of Debian 13 is 2.41; PEP 600 names the oldest glibc that a wheel needs.
+WHEEL_PLATFORM = "aarch64-manylinux_2_40"
+# Test suites and sources for compilers: nothing on the device reads them.
+UNUSED = ("bin", "tests", "test", "*.pyi", "*.pxd", "*.pyx", "*.c", "*.h", "include")
+GENERATION = 1
+
+
+def ensure_synapse(context: Context) -> Path:
+    """Synapse's own site directory; wheels only, so nothing is compiled."""
+    lock = context.recipe.source / "image/profiles" / context.recipe.profile.synapse.lock
+    python = context.recipe.profile.synapse.python
+    key = hash_inputs(GENERATION, hash_files([lock], base=lock.parent), WHEEL_PLATFORM, python)
+    return ensure_layer(
+        context.layers,
+        "synapse",
+        key,
+        lambda target: _install_synapse(context, target, lock, python),
+        title="Installing Synapse's wheels",
+    )
+
+
+def _install_synapse(context: Context, target: Path, lock: Path, python: str) -> None:
+    site = target / "usr/lib/hearth/synapse"
+    site.mkdir(parents=True)
+    uv = Path(sys.prefix) / "bin/uv"
+    result = run(
+        [uv, "pip", "install", "--no-config", "--python-version", python,
+         "--python-platform", WHEEL_PLATFORM, "--only-binary", ":all:", "--require-hashes",
+         "--no-deps", "--link-mode", "copy", "--target", site, "-r", lock],
+        env={"UV_CACHE_DIR": os.fspath(context.cache / "uv"), **_index_environment()},
+        check=False,
+    )  # fmt: skip
+    if result.returncode != 0:
+        message = f"Synapse's wheels could not be installed:\n{result.stderr.strip()[-600:]}"
+        raise NetworkError(message, hint="is PyPI reachable? `hearth lock` renews the versions")
+    for pattern in UNUSED:
+        for path in list(site.rglob(pattern)):
+            if path.exists() and not path.is_symlink() and "synapse/static" not in path.as_posix():
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+    (site / ".lock").unlink(missing_ok=True)
+    compile_python(context, target, ["/target/usr/lib/hearth/synapse"])
+
+
+def _index_environment() -> dict[str, str]:
+    """uv does not read pip's configuration; hand over an index that the person chose there."""
+    names = ("UV_DEFAULT_INDEX", "UV_INDEX_URL", "PIP_INDEX_URL", "SSL_CERT_FILE")
+    found = {name: os.environ[name] for name in names if name in os.environ}
+    if "PIP_INDEX_URL" in found:
+        found.setdefault("UV_DEFAULT_INDEX", found.pop("PIP_INDEX_URL"))
+    return found
+
+
+def compile_python(context: Context, root: Path, directories: list[str]) -> None:
+    """Byte-compile natively: the tools tree has the device's own Python version.
+
+    Hash-based pycs (PEP 552, unchecked) are the same on every build and need no mtime.
+    """
+    sandbox = inside(context.tools, binds=[(root, "/target")])
+    run(
+        [*sandbox, "python3", "-m", "compileall", "-q", "-j", "0", "-s", "/target",
+         "--invalidation-mode", "unchecked-hash", *directories],
+        check=False,
+    )  # fmt: skip
+
+
+def ensure_dendrite(context: Context) -> Path:
+    """Dendrite cross-compiled without cgo, from its Go module at go.mod's version."""
+    dendrite = context.recipe.profile.dendrite
+    directory = context.recipe.source / "image/profiles" / dendrite.directory
+    key = hash_inputs(GENERATION, hash_files([directory], base=directory), dendrite.commands)
+    return ensure_layer(
+        context.layers,
+        "dendrite",
+        key,
+        lambda target: _build_dendrite(context, target, directory),
+        title="Building Dendrite",
+    )
+
+
+def _build_dendrite(context: Context, target: Path, directory: Path) -> None:
+    dendrite = context.recipe.profile.dendrite
+    output = target / "usr/lib/hearth/dendrite"
+    output.mkdir(parents=True)
+    for name in ("go-build", "go-path"):
+        (context.cache / name).mkdir(exist_ok=True)
+    sandbox = inside(
+        context.tools,
+        binds=[(context.cache / "go-build", "/srv"), (context.cache / "go-path", "/mnt"),
+               (output, "/opt")],
+        read_only=[(directory, "/media")],
+        network=True,
+        cwd="/media",
+        env={
+            "GOCACHE": "/srv", "GOPATH": "/mnt", "GOFLAGS": "-mod=readonly", "CGO_ENABLED": "0",
+            "GOARCH": context.recipe.profile.architecture, "GOTOOLCHAIN": "local",
+            **{name: os.environ[name] for name in ("GOPROXY", "GONOSUMDB") if name in os.environ},
+        },
+    )  # fmt: skip
+    commands = [f"{dendrite.module}/cmd/{name}" for name in dendrite.commands]
+    argv = ["go", "build", "-trimpath", "-ldflags", "-s -w -buildid=", "-o", "/opt/", *commands]
+    log = context.logs / "dendrite.log"
+    with log.open("w") as file:
+        result = run([*sandbox, *argv], log=file, check=False)
+    if result.returncode != 0:
+        message = f"Dendrite could not be built:\n{log.read_text()[-600:].strip()}"
+        raise CommandError(message, hint=f"the whole log is {log}")

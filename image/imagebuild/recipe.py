@@ -1,0 +1,136 @@
+"""What to build: profile (software) and boards (hardware facts), read once and checked."""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TypeVar
+
+from appliance.errors import ConfigError
+from appliance.tables import parse_table
+
+SOURCE = Path(__file__).resolve().parents[2]
+IMAGE_DIR = SOURCE / "image"
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kernel:
+    """``modules`` are names, ``module_directories`` prefixes below the module tree."""
+
+    package: str
+    suite: str
+    modules: tuple[str, ...] = ()
+    module_directories: tuple[str, ...] = ()
+    initramfs_modules: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Synapse:
+    lock: str
+    python: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dendrite:
+    module: str
+    directory: str
+    commands: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compression:
+    format: str
+    level: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Profile:
+    """A profile file (image/profiles/NAME.toml)."""
+
+    version: str
+    suite: str
+    architecture: str
+    packages: tuple[str, ...]
+    without: tuple[str, ...] = ()
+    path_exclude: tuple[str, ...] = ()
+    path_include: tuple[str, ...] = ()
+    kernel: Kernel
+    synapse: Synapse
+    dendrite: Dendrite
+    compression: Compression
+
+
+@dataclass(frozen=True, kw_only=True)
+class Board:
+    """Facts about one Raspberry Pi (image/boards/NAME.toml); ``evidence`` says who saw it boot."""
+
+    name: str
+    title: str
+    device_tree: str
+    memory_mb: tuple[int, ...]
+    evidence: str
+    qemu_machine: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """Profile, boards and the command line's wishes, fully resolved."""
+
+    profile: Profile
+    boards: tuple[Board, ...]
+    locked: bool = False
+    release: bool = False
+    keyring: Path | None = None
+    mirror: str | None = None
+    profile_name: str = "hearth"
+    source: Path = field(default=SOURCE)
+
+    @property
+    def version(self) -> str:
+        """A development image says so in its version, and so on every page."""
+        return self.profile.version if self.release else f"{self.profile.version}-dev"
+
+
+def load_profile(name: str) -> Profile:
+    return _load(Profile, IMAGE_DIR / "profiles", name, "profile")
+
+
+def load_board(name: str) -> Board:
+    return _load(Board, IMAGE_DIR / "boards", name, "board")
+
+
+def load_boards() -> tuple[Board, ...]:
+    return tuple(load_board(path.stem) for path in sorted((IMAGE_DIR / "boards").glob("*.toml")))
+
+
+def make_recipe(profile_name: str, compression: str | None = None, **wishes: object) -> Recipe:
+    """Raises ConfigError for what cannot be, e.g. a release image without a keyring."""
+    profile = load_profile(profile_name)
+    if compression is not None:
+        level = {"xz": 6, "zst": profile.compression.level}[compression]
+        chosen = Compression(format=compression, level=level)
+        profile = replace(profile, compression=chosen)
+    recipe = Recipe(profile=profile, boards=load_boards(), profile_name=profile_name)
+    recipe = replace(recipe, **wishes)  # type: ignore[arg-type]
+    if recipe.release and recipe.keyring is None:
+        message = "a release image needs --keyring: the root that its updates are checked against"
+        raise ConfigError(message, hint="leave --release out to make a development image")
+    return recipe
+
+
+def _load(cls: type[T], directory: Path, name: str, kind: str) -> T:
+    path = directory / f"{name}.toml"
+    if not path.is_file():
+        known = sorted(file.stem for file in directory.glob("*.toml"))
+        near = difflib.get_close_matches(name, known, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
+        raise ConfigError(f"there is no {kind} {name!r}", hint=hint)
+    try:
+        table = tomllib.loads(path.read_text())
+    except tomllib.TOMLDecodeError as error:
+        message = f"{path.name}: {error}"
+        raise ConfigError(message) from error
+    return parse_table(cls, table, where=path.name)
