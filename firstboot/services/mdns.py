@@ -30,6 +30,7 @@ class Child:
     process: Process
     pipe: int
     established: bool = False
+    said: str = ""
 
 
 class Alias:
@@ -101,12 +102,14 @@ class Alias:
         except BlockingIOError:
             return False
         if not said:
-            logger.info("%s is not announced for %s: the name is taken", self.name, address)
+            reason = child.said.strip() or "avahi-publish ended"
+            logger.info("%s is not announced for %s: %s", self.name, address, reason)
             self._retry_at[address] = self._clock.monotonic() + RETRY_SECONDS
             self._end(address)
             return True
         before = child.established
-        child.established = before or ESTABLISHED.encode() in said
+        child.said = said.decode(errors="replace")
+        child.established = before or ESTABLISHED in child.said
         return child.established != before
 
     def _end(self, address: str) -> None:

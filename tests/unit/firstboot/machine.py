@@ -1,0 +1,132 @@
+"""A machine in a directory for the agent: real files and sockets, and a clock that tests turn."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from appliance.bootreport import BootReport, DataCondition, render_boot_report
+from appliance.paths import Paths
+from appliance.protocol import Claim, Request, SaveOwner, SaveServer, decode_reply, encode_request
+from appliance.settings import Reach
+from firstboot.agent import Agent
+
+PASSWORD = "correct horse battery staple"
+
+
+class HandClock:
+    """Stands still until it is turned."""
+
+    def __init__(self, now: float = 1000.0) -> None:
+        self.now = now
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float, /) -> None:
+        self.now += seconds
+
+
+class GroundedHost:
+    """Notes what the agent would have had the machine do; ``refuse`` makes the start fail."""
+
+    def __init__(self) -> None:
+        self.acts: list[str] = []
+        self.refuse: Exception | None = None
+
+    def start_provisioning(self) -> None:
+        if self.refuse:
+            raise self.refuse
+        self.acts.append("provision")
+
+    def start_ssh(self) -> None:
+        self.acts.append("ssh")
+
+    def reboot(self) -> None:
+        self.acts.append("reboot")
+
+
+class Machine:
+    """``boot`` gives a new agent over the same card; /run is emptied as by a real reboot."""
+
+    def __init__(self, root: Path, *, data: DataCondition = DataCondition.OK) -> None:
+        self.paths = Paths(root)
+        self.host = GroundedHost()
+        self.clock = HandClock()
+        self.report = BootReport(slot="A", disk=root / "disk.img", data=data, data_detail="")
+        for path in (self.paths.hearth, self.paths.runtime, self.paths.bootfs):
+            path.mkdir(parents=True)
+        self._write_report()
+
+    def start(self) -> Agent:
+        """Start (or restart) the agent within one boot."""
+        self.agent = Agent(self.paths, host=self.host, clock=self.clock)
+        return self.agent
+
+    def boot(self) -> Agent:
+        for path in sorted(self.paths.runtime.rglob("*"), reverse=True):
+            path.rmdir() if path.is_dir() else path.unlink()
+        self._write_report()
+        return self.start()
+
+    def preseed(self, text: str) -> None:
+        (self.paths.bootfs / "hearth.toml").write_text(text)
+
+    def claim(self, source: str = "192.0.2.10") -> str:
+        return self.ask(Claim(code=self.agent.claim_code.plain, source=source)).token
+
+    def ask(self, request: Request) -> Any:
+        """As the pages ask, but without the socket; an error is raised as they see it."""
+        return decode_reply(request, self.agent.answer(encode_request(request)))
+
+    def answer_everything(self, session: str) -> int:
+        """Fill the wizard in; the draft's revision."""
+        self.ask(
+            SaveOwner(
+                session=session, revision=0, name="anna", timezone="Europe/Berlin",
+                password=PASSWORD,
+            )
+        )  # fmt: skip
+        draft = self.ask(
+            SaveServer(session=session, revision=1, name="home.example.org", reach=Reach.LAN)
+        )
+        return draft.revision
+
+    def _write_report(self) -> None:
+        self.paths.boot_report.write_text(render_boot_report(self.report))
+
+
+@contextmanager
+def served(agent: Agent) -> Iterator[Path]:
+    """The agent behind its real socket."""
+    is_ready = threading.Event()
+    thread = threading.Thread(target=agent.serve_forever, kwargs={"ready": is_ready.set})
+    thread.start()
+    assert is_ready.wait(10)
+    try:
+        yield agent.paths.agent_socket
+    finally:
+        agent.shutdown()
+        thread.join(20)
+        assert not thread.is_alive()
+
+
+def exchange(path: Path, data: bytes, *, close: bool = True) -> bytes:
+    """Send ``data`` and read the reply to its end."""
+    reply = bytearray()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        connection.settimeout(20)
+        connection.connect(str(path))
+        try:
+            connection.sendall(data)
+            if close:
+                connection.shutdown(socket.SHUT_WR)
+            while chunk := connection.recv(65536):
+                reply += chunk
+        except (BrokenPipeError, ConnectionResetError):
+            pass
+    return bytes(reply)
