@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+import base64
+
+import pytest
+
+from appliance.protocol import GetDraft
+from firstboot.preseed import parse_preseed, redact_claim_code
+from unit.firstboot.machine import Machine
+
+
+def make_key(kind: str = "ssh-ed25519", *, blob_kind: str | None = None) -> str:
+    name = (blob_kind or kind).encode()
+    blob = len(name).to_bytes(4, "big") + name + b"\0\0\0\x20" + bytes(32)
+    return f"{kind} {base64.b64encode(blob).decode()} anna@example"
+
+
+KEY = make_key()
+
+
+def test_everything_right() -> None:
+    found = parse_preseed(
+        f'claim_code = "seven purple kettles"\nssh_key = "{KEY}"\n'
+        f'ssh_keys = ["{make_key("ssh-rsa")}"]\ntimezone = "Europe/Berlin"\n'
+    )
+    assert found.notes == ()
+    assert found.claim_code == "seven purple kettles"
+    assert found.ssh_keys == (KEY, make_key("ssh-rsa"))
+    assert found.timezone == "Europe/Berlin"
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("timezone = Europe/Berlin", "is not used"),
+        ("timezone = \u201cEurope/Berlin\u201d", "straight quotes"),
+        ('claimcode = "x"', "did you mean 'claim_code'"),
+        ("timezone = 7", "expected str"),
+        ('timezone = "Mars/Olympus"', "is not a time zone"),
+        ('ssh_key = "ssh-ed25519 AAAA"', "cut short"),
+        ('ssh_key = "hello"', "not an SSH public key"),
+        ('ssh_key = "-----BEGIN OPENSSH PRIVATE KEY-----"', "a private key"),
+        (f"ssh_key = 'command=\"sh\" {KEY}'", "not an SSH public key"),
+        (f'ssh_key = """{KEY}\n{KEY}"""', "not an SSH public key"),
+        (f'ssh_key = "{make_key(blob_kind="ssh-rsa")}"', "cut short"),
+        ('ssh_keys = "x"', "expected a list"),
+        ("[[[[", "is not used"),
+        ("a = " + "[" * 5000, "is not used"),
+    ],
+)
+def test_a_mistake_becomes_a_note(text: str, says: str) -> None:
+    found = parse_preseed(text)
+    assert len(found.notes) == 1
+    assert says in found.notes[0]
+    assert found.ssh_keys == ()
+
+
+def test_one_mistake_does_not_spoil_the_rest() -> None:
+    found = parse_preseed(f'ssh_key = "{KEY}"\nwifi = "x"\ntimezone = "nowhere"\n')
+    assert found.ssh_keys == (KEY,)
+    assert len(found.notes) == 2
+
+
+def test_a_file_from_notepad(machine: Machine) -> None:
+    path = machine.paths.bootfs / "hearth.toml"
+    path.write_bytes(b'\xef\xbb\xbftimezone = "Europe/Berlin"\r\n')
+    agent = machine.boot()
+    assert agent.preseed.notes == ()
+    session = machine.claim()
+    assert machine.ask(GetDraft(session=session)).timezone == "Europe/Berlin"
+
+
+def test_redacting_leaves_a_file_alone_that_it_would_break(machine: Machine) -> None:
+    text = 'claim_code = """\nseven purple\nkettles"""\ntimezone = "UTC"\n'
+    machine.preseed(text)
+    redact_claim_code(machine.paths)
+    assert (machine.paths.bootfs / "hearth.toml").read_text() == text

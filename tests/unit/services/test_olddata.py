@@ -1,0 +1,137 @@
+"""Whose data are these: the old owner's password, asked from a card that was flashed again."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from appliance.bootreport import DataCondition
+from appliance.errors import AccessError, StateError
+from appliance.layout import DATA
+from appliance.protocol import AdoptData, EraseData
+from appliance.run import run
+from appliance.settings import Secrets, save_toml
+from firstboot.storage import prepare
+from services.disk import Disk
+from services.mbr import has_data, read_table
+from services.olddata import adopt, erase, is_owner, mounted
+from services.passwords import hash_secret
+from services.superblock import read_label
+from unit.firstboot.machine import PASSWORD, Machine
+from unit.services.card import first_sector, fsck, make_card
+
+pytestmark = pytest.mark.skipif(
+    os.getuid() != 0 or not Path("/dev/loop-control").exists(), reason="needs root and loop devices"
+)
+
+
+def make_found(card: Path, *, owned: bool) -> Path:
+    """An earlier Hearth's card after a new image was written over its table."""
+    make_card(card)
+    table = first_sector(card)
+    with Disk(card) as disk:
+        prepare(disk, card.parent)
+    if owned:
+        secrets = card.parent / "secrets.toml"
+        save_toml(Secrets(owner_password_hash=hash_secret(PASSWORD)), secrets, mode=0o600)
+        run(["debugfs", "-w", "-R", f"write {secrets} hearth/secrets.toml",
+             f"{card}?offset={DATA.start}"])  # fmt: skip
+    with card.open("r+b") as file:
+        file.write(table)
+    return card
+
+
+@pytest.fixture
+def found(tmp_path: Path) -> Path:
+    return make_found(tmp_path / "card", owned=True)
+
+
+def is_adopted(card: Path) -> bool:
+    with Disk(card) as disk:
+        return has_data(read_table(disk))
+
+
+def loops() -> str:
+    return run(["losetup", "--list", "--noheadings"]).stdout
+
+
+def test_the_old_owner_is_known_by_the_password(found: Path, tmp_path: Path) -> None:
+    place, before = tmp_path / "place", loops()
+    assert is_owner(found, PASSWORD, mount_point=place)
+    assert not is_owner(found, "another password", mount_point=place)
+    assert loops() == before
+    assert not place.is_mount()
+    assert not is_adopted(found)
+
+
+def test_it_is_mounted_read_only(found: Path, tmp_path: Path) -> None:
+    with mounted(found, tmp_path / "place") as root:
+        with pytest.raises(OSError, match="Read-only"):
+            (root / "hearth" / "x").touch()
+        assert (root / "hearth" / "secrets.toml").exists()
+    fsck(found)
+
+
+def test_a_hearth_that_was_never_set_up_has_no_owner(tmp_path: Path) -> None:
+    card = make_found(tmp_path / "card", owned=False)
+    with pytest.raises(StateError, match="never set up"):
+        is_owner(card, PASSWORD, mount_point=tmp_path / "place")
+
+
+def test_one_beyond_repair_is_left_as_it_is(found: Path, tmp_path: Path) -> None:
+    with found.open("r+b") as file:
+        file.seek(DATA.start + 4096)
+        file.write(b"\xff" * 4096 * 40)
+    before = loops()
+    with pytest.raises(StateError, match="damaged"):
+        is_owner(found, PASSWORD, mount_point=tmp_path / "place")
+    assert loops() == before
+    with Disk(found) as disk:
+        assert read_label(disk, DATA.start) == DATA.label
+
+
+def test_adopt_or_erase_only_what_was_found(found: Path) -> None:
+    adopt(found)
+    assert is_adopted(found)
+    for act in (adopt, erase):
+        with pytest.raises(StateError, match="no data of an earlier Hearth"):
+            act(found)
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Machine:
+    made = Machine(tmp_path / "machine", data=DataCondition.FOUND)
+    make_found(made.paths.root / "disk.img", owned=True)
+    made.start()
+    return made
+
+
+def test_the_pages_adopt_with_the_password_only(machine: Machine) -> None:
+    with pytest.raises(AccessError, match="not the password"):
+        machine.ask(AdoptData(password="wrong password", source="a"))
+    assert machine.host.acts == []
+    machine.ask(AdoptData(password=PASSWORD, source="a"))
+    assert machine.host.acts == ["reboot"]
+    assert is_adopted(machine.paths.root / "disk.img")
+
+
+def test_guesses_at_the_old_password_wait_as_well(machine: Machine) -> None:
+    for _ in range(3):
+        with pytest.raises(AccessError):
+            machine.ask(AdoptData(password="wrong password", source="a"))
+    with pytest.raises(AccessError, match="Too many"):
+        machine.ask(AdoptData(password=PASSWORD, source="a"))
+    assert not is_adopted(machine.paths.root / "disk.img")
+
+
+def test_the_pages_erase_with_a_session_and_the_word(machine: Machine) -> None:
+    session = machine.claim()
+    with pytest.raises(Exception, match="'erase'"):
+        machine.ask(EraseData(session=session, confirm="yes"))
+    assert machine.host.acts == []
+    machine.ask(EraseData(session=session, confirm="Erase "))
+    assert machine.host.acts == ["reboot"]
+    with Disk(machine.paths.root / "disk.img") as disk:
+        assert prepare(disk, machine.paths.root)[2]
