@@ -20,6 +20,7 @@ from services.authority_issue import (
     ensure_issuer,
 )
 from services.configuration import apply_configuration
+from services.mdns import ALIAS, own_name
 from services.network import local_addresses
 from services.units import Units
 
@@ -27,7 +28,7 @@ from services.units import Units
 def local_names() -> tuple[str, ...]:
     """The mDNS names under which the pages can be reached."""
     label = socket.gethostname().partition(".")[0].lower()
-    return tuple(dict.fromkeys([f"{label}.local", "hearth.local"]))
+    return tuple(dict.fromkeys([own_name() or f"{label}.local", ALIAS]))
 
 
 def ensure_certificate(paths: Paths, *, final: bool) -> bool:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import datetime
 import ipaddress
+import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,9 +49,9 @@ def ensure_authority(paths: Paths) -> bool:
     if authority_certificate(paths).exists():
         return False
     key = ec.generate_private_key(ec.SECP256R1())
-    serial = x509.random_serial_number()
-    signer = Signer(name=_name(f"Hearth device authority {serial % 0x10000:04x}"), key=key)
-    builder = _signing_builder(signer.name, signer, key, path_length=1).serial_number(serial)
+    # A number in the name: an owner of two devices can tell their authorities apart.
+    signer = Signer(name=_name(f"Hearth device authority {secrets.token_hex(2)}"), key=key)
+    builder = _signing_builder(signer.name, signer, key, path_length=1)
     # The key first: a cut in between leaves no certificate, and both are made anew.
     write_atomic(authority_key(paths), _key_pem(key), mode=0o600)
     write_atomic(authority_certificate(paths), _pem(builder.sign(key, hashes.SHA256())))

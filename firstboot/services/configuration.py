@@ -152,7 +152,7 @@ def check_plan(paths: Paths, plan: Plan) -> None:
         # Each file keeps owner and mode of the real one, so the way to them may be open.
         scratch.chmod(0o755)
         config = scratch / "hearth"
-        config.mkdir()
+        ensure_directory(paths, config)
         for item in render_plan(paths, plan, config=config):
             _write(paths, config, item)
         if any(template.unit == proxy.UNIT for template in plan.templates):
@@ -221,7 +221,7 @@ def _act(units: Units, unit: str, action: Action) -> bool:
 
 
 def _replace(paths: Paths, items: Sequence[Rendered], changes: Sequence[Change]) -> None:
-    paths.rendered.mkdir(parents=True, exist_ok=True)
+    ensure_directory(paths, paths.rendered)
     by_target = {item.target: item for item in items}
     for change in changes:
         item = by_target.get(change.target)

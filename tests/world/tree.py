@@ -1,0 +1,132 @@
+"""A Debian 13 tree of the host's own architecture with the device's packages and homeservers.
+
+Made once per set of inputs under ~/.cache/hearth/world, in about two minutes; the device's own
+code is not in it but bound over it (sandbox.py).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from imagebuild.host import debian_architecture, find_mirrors, source_lines
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+CACHE = Path(os.environ.get("HEARTH_CACHE", Path.home() / ".cache" / "hearth")) / "world"
+GENERATION = 1
+TREE_SECONDS = 900
+GO_SECONDS = 1500
+SYNAPSE_FALLBACK = "1.163.2"
+DENDRITE = "github.com/element-hq/dendrite"
+DENDRITE_FALLBACK = "v0.15.2"
+PYTHON_PACKAGES = ("appliance", "services", "firstboot", "setup_ui")
+# Kernel, boot and hardware are the VM's business.
+LEFT_OUT = {"openssh-server", "openssh-sftp-server", "avahi-daemon", "e2fsprogs", "dosfstools"}
+
+
+def ensure_tree() -> Path:
+    """The path of the tree. Skips where the host cannot make one."""
+    for tool in ("mmdebstrap", "bwrap", "go"):
+        if shutil.which(tool) is None:
+            pytest.skip(f"{tool} is not installed")
+    if os.geteuid() != 0:
+        pytest.skip("needs root")
+    profile = tomllib.loads((REPOSITORY / "image/profiles/hearth.toml").read_text())
+    packages = sorted({*profile["packages"], "openssl"} - LEFT_OUT)
+    inputs = [GENERATION, packages, _synapse_version(), _dendrite_version(), profile["suite"]]
+    key = hashlib.sha256(json.dumps(inputs).encode()).hexdigest()[:16]
+    tree = CACHE / key
+    if not tree.exists():
+        CACHE.mkdir(parents=True, exist_ok=True)
+        draft = CACHE / f"{key}.new"
+        shutil.rmtree(draft, ignore_errors=True)
+        _install_packages(draft, profile["suite"], packages)
+        _install_synapse(draft)
+        _install_dendrite(draft)
+        _make_places(draft)
+        draft.rename(tree)
+    return tree
+
+
+def _install_packages(tree: Path, suite: str, packages: list[str]) -> None:
+    sources = source_lines(find_mirrors(suite), debian_architecture())
+    no_cluster = 'mkdir -p "$1/etc/postgresql-common"; ' \
+        'echo "create_main_cluster = false" > "$1/etc/postgresql-common/createcluster.conf"'  # fmt: skip
+    _run(
+        ["mmdebstrap", "--variant=apt", "--mode=root", "--aptopt=APT::Install-Recommends false",
+         "--aptopt=Acquire::Languages none", "--dpkgopt=force-unsafe-io",
+         "--dpkgopt=path-exclude=/usr/share/man/*", f"--include={','.join(packages)}",
+         f"--setup-hook={no_cluster}", suite, str(tree), "-"],
+        TREE_SECONDS, input=sources,
+    )  # fmt: skip
+
+
+def _install_synapse(tree: Path) -> None:
+    _run(
+        [str(Path(sys.executable).with_name("uv")), "pip", "install", "--quiet",
+         "--target", str(tree / "usr/lib/hearth/synapse"), "--python-version", "3.13",
+         "--python-platform", f"{os.uname().machine}-manylinux_2_40",
+         "--only-binary", ":all:", f"matrix-synapse=={_synapse_version()}"],
+        TREE_SECONDS,
+    )  # fmt: skip
+    _run(["chroot", str(tree), "python3", "-m", "compileall", "-q", "/usr/lib/hearth/synapse"], 300)
+
+
+def _install_dendrite(tree: Path) -> None:
+    """From the module's own go.mod and go.sum, so that every dependency is pinned."""
+    fetched = _run(["go", "mod", "download", "-json", f"{DENDRITE}@{_dendrite_version()}"], 300)
+    source = CACHE / "dendrite.src"
+    shutil.rmtree(source, ignore_errors=True)
+    shutil.copytree(json.loads(fetched)["Dir"], source)
+    for path in (source, *source.rglob("*")):
+        path.chmod(path.stat().st_mode | 0o200)
+    target = tree / "usr/lib/hearth/dendrite"
+    target.mkdir(parents=True)
+    commands = [f"./cmd/{name}" for name in ("dendrite", "create-account", "generate-keys")]
+    environment = {**os.environ, "CGO_ENABLED": "0"}
+    _run(
+        ["go", "build", "-trimpath", "-ldflags", "-s -w", "-o", f"{target}/", *commands],
+        GO_SECONDS, cwd=source, env=environment,
+    )  # fmt: skip
+    shutil.rmtree(source)
+
+
+def _make_places(tree: Path) -> None:
+    """Empty directories that the sandbox binds over."""
+    for name in PYTHON_PACKAGES:
+        (tree / "usr/lib/python3/dist-packages" / name).mkdir(exist_ok=True)
+    for name in ("usr/share/hearth", "data", "scratch"):
+        (tree / name).mkdir(exist_ok=True)
+
+
+def _locked(lock: Path, before: str, fallback: str) -> str:
+    """The version that the image is built with."""
+    if lock.exists():
+        for line in lock.read_text().splitlines():
+            if before in line:
+                return line.partition(before)[2].split()[0].strip("\\\"';")
+    return fallback
+
+
+def _synapse_version() -> str:
+    return _locked(REPOSITORY / "image/synapse.lock", "matrix-synapse==", SYNAPSE_FALLBACK)
+
+
+def _dendrite_version() -> str:
+    return _locked(REPOSITORY / "image/dendrite/go.mod", f"{DENDRITE} ", DENDRITE_FALLBACK)
+
+
+def _run(argv: list[str], seconds: int, **options: object) -> str:
+    result = subprocess.run(
+        argv, capture_output=True, text=True, timeout=seconds, check=False, **options
+    )
+    assert result.returncode == 0, f"{argv[0]} failed:\n{result.stderr[-3000:]}"
+    return result.stdout
