@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from flask import Flask
 
+from setup_ui.assets import install_assets
 from setup_ui.client import AgentClient
 from setup_ui.config import UiConfig
 from setup_ui.context import Ui, known_status, session_token
@@ -11,7 +12,6 @@ from setup_ui.csrf import csrf_token
 from setup_ui.failures import install_failures
 from setup_ui.guard import install_guard
 from setup_ui.pages import BLUEPRINTS
-from setup_ui.statics import install_statics
 
 
 def make_app(config: UiConfig | None = None) -> Flask:
@@ -27,7 +27,7 @@ def make_app(config: UiConfig | None = None) -> Flask:
         reply_seconds=config.reply_seconds,
     )
     app.extensions["hearth"] = Ui(config=config, agent=client)
-    install_statics(app)
+    install_assets(app)
     install_guard(app)
     install_failures(app)
     app.context_processor(

@@ -92,9 +92,11 @@ def show_agent_down(error: AgentDownError) -> tuple[str, int, dict[str, str]]:
     return page, UNAVAILABLE, {"Retry-After": "5"}
 
 
-def show_access(error: AccessError) -> BaseResponse:
+def show_access(error: AccessError) -> BaseResponse | tuple[str, int]:
     """The session has ended or never was one: prove again who you are, then go on."""
     logger.info("%s %s: %s", request.method, request.path, error.message)
+    if request.path == "/":  # the agent talks to nobody here: sending there again would not end
+        return show_expected(error)
     return forget_session(go("/?ended=1"))
 
 

@@ -20,7 +20,9 @@ timeout = 120
 graceful_timeout = 5
 keepalive = 15
 worker_tmp_dir = "/dev/shm"  # the heartbeat file must not be on the card
-preload_app = True  # arbiter and worker share the imported pages
+# Measured (PSS of both processes): 44 MB without preloading, 45 with it, frozen heap or not:
+# reference counts unshare the pages anyway, and an arbiter that has imported nothing stays small.
+preload_app = False
 accesslog = None
 errorlog = "-"
 loglevel = "warning"

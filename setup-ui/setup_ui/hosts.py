@@ -11,15 +11,17 @@ from pathlib import Path
 from appliance.paths import Paths
 
 PRODUCT = "hearth"
+HOST = re.compile(r"(?:\[(?P<number>[0-9a-f:.]+)\]|(?P<name>[a-z0-9.-]+))(?::[0-9]+)?")
 LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 
 
 def host_name(header: str) -> str:
-    """The name or address of a Host header, lower case, without port, brackets and root dot."""
-    host = header.strip().lower()
-    if host.startswith("["):
-        return host[1:].partition("]")[0]
-    return host.partition(":")[0].removesuffix(".")
+    """The name or address of a Host header, lower case, without port, brackets and root dot.
+
+    Empty, and so nobody's, for anything that is not of that form (RFC 9112 section 3.2).
+    """
+    found = HOST.fullmatch(header.strip().lower())
+    return (found["number"] or found["name"].removesuffix(".")) if found else ""
 
 
 def is_address(host: str) -> bool:

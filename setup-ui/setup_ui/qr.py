@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+from markupsafe import Markup
 
-def render_qr(text: str) -> str:
+SVG = (
+    '<svg class="qr" viewBox="0 0 {size} {size}" role="img" aria-label="QR code: {text}"'
+    ' shape-rendering="crispEdges"><rect width="{size}" height="{size}"/><path d="{path}"/></svg>'
+)
+
+
+def render_qr(text: str) -> Markup:
     """An ``<svg>`` element; its size comes from the style sheet.
 
     ``python3-qrcode`` makes the modules; its SVG factory writes sizes in millimetres and a colour
     into the element, which a style sheet could not change, so the path is written here.
     """
     import qrcode  # only the pages that show one pay for it
+    from qrcode.constants import ERROR_CORRECT_M
 
-    code = qrcode.QRCode(border=4, error_correction=qrcode.constants.ERROR_CORRECT_M)
+    code = qrcode.QRCode(border=4, error_correction=ERROR_CORRECT_M)
     code.add_data(text)
     matrix = code.get_matrix()
     path = "".join(
@@ -20,11 +28,7 @@ def render_qr(text: str) -> str:
         for x, length in _runs(row)
     )
     size = len(matrix)
-    return (
-        f'<svg class="qr" viewBox="0 0 {size} {size}" role="img" aria-label="QR code: {text}"'
-        f' shape-rendering="crispEdges"><rect width="{size}" height="{size}"/>'
-        f'<path d="{path}"/></svg>'
-    )
+    return Markup(SVG).format(text=text, size=size, path=path)
 
 
 def _runs(row: list[bool]) -> list[tuple[int, int]]:

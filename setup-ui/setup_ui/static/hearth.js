@@ -21,8 +21,8 @@ function strengthWords(text) {
   const distinct = new Set(text.toLowerCase()).size;
   if (distinct < 5) return "Easy to guess: too few different characters.";
   const score = text.length + distinct / 2 + (/[\s-]/.test(text) ? 3 : 0);
-  if (score < 17) return "Acceptable. A longer one is better.";
-  return score < 24 ? "Good." : "Strong.";
+  if (score < 21) return "Acceptable. A longer one is better.";
+  return score < 28 ? "Good." : "Strong.";
 }
 
 function showStrength() {

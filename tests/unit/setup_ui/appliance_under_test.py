@@ -53,7 +53,12 @@ class Appliance:
         self.host = GroundedHost()
         self.agent: Agent | None = None
         self._thread: threading.Thread | None = None
-        for path in (self.paths.hearth, self.paths.runtime, self.paths.bootfs):
+        for path in (
+            self.paths.hearth,
+            self.paths.runtime,
+            self.paths.bootfs,
+            self.paths.certificates,
+        ):
             path.mkdir(parents=True)
         (self.paths.bootfs / "hearth.toml").write_text(f'claim_code = "{CODE}"\n')
         self._write("usr/share/hearth/image.json", '{"version": "0.1.0", "development": true}')

@@ -16,6 +16,19 @@ def appliance() -> Iterator[Appliance]:
         yield found
 
 
+@pytest.fixture(scope="session")
+def shared() -> Iterator[Appliance]:
+    """For requests that are refused: nothing about it changes, so one is enough for all tests."""
+    with running_appliance() as found:
+        yield found
+
+
+@pytest.fixture
+def outsider(shared: Appliance) -> Browser:
+    """A new browser in front of the shared appliance."""
+    return Browser(shared.app)
+
+
 @pytest.fixture
 def browser(appliance: Appliance) -> Browser:
     return Browser(appliance.app)

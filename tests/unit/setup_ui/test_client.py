@@ -14,6 +14,7 @@ from appliance.errors import AccessError, FieldError
 from appliance.protocol import Claim, GetStatus, encode_error
 from setup_ui.client import AgentClient, AgentDownError
 from unit.setup_ui.appliance_under_test import Appliance
+from unit.setup_ui.browser import Browser
 
 Answer = Callable[[socket.socket], None]
 
@@ -98,6 +99,22 @@ def test_a_field_error_arrives_with_its_field(place: Path) -> None:
     with pytest.raises(FieldError) as caught:
         make_client(place).ask(Claim(code="x", source="127.0.0.1"))
     assert (caught.value.field, caught.value.hint) == ("code", "look again")
+
+
+def test_an_agent_that_talks_to_nobody_is_told_once(appliance: Appliance) -> None:
+    """Its refusal is no ended session: sending to the front page would never end."""
+    appliance.stop()
+
+    def refuse(connection: socket.socket) -> None:
+        connection.recv(4096)
+        connection.sendall(encode_error(AccessError("only the pages may talk to the agent")))
+
+    appliance.paths.agent_socket.unlink(missing_ok=True)
+    thread = serve_once(appliance.paths.agent_socket, refuse)
+    browser = Browser(appliance.app).get("/")
+    thread.join(5)
+    assert browser.status == 409
+    assert "only the pages may talk" in browser.text
 
 
 def test_the_real_agent_answers(appliance: Appliance) -> None:

@@ -45,6 +45,9 @@ NAMES = ("hearth.local", "hearth-ab12.local")
         ("192.0.2.7.example.com", False),
         ("", False),
         ("example.com", False),
+        ('localhost:"><script>', False),
+        ("localhost/x", False),
+        ("[::1", False),
     ],
 )
 def test_only_names_that_can_mean_this_appliance_are_ours(header: str, ours: bool) -> None:
@@ -107,25 +110,25 @@ def test_this_machines_networks_are_found() -> None:
 @pytest.mark.parametrize(
     "path", ["/", "/claim", "/healthz", "/static/hearth.css", "/progress.json"]
 )
-def test_a_source_from_elsewhere_gets_nothing(appliance: Appliance, path: str) -> None:
-    browser = Browser(appliance.app, source="203.0.113.5").get(path)
+def test_a_source_from_elsewhere_gets_nothing(shared: Appliance, path: str) -> None:
+    browser = Browser(shared.app, source="203.0.113.5").get(path)
     assert browser.status == 403
     assert "Only from the home network" in browser.page.headings
 
 
-def test_without_nginx_word_nobody_is_on_link(appliance: Appliance) -> None:
-    assert Browser(appliance.app, source="").get("/claim").status == 403
+def test_without_nginx_word_nobody_is_on_link(shared: Appliance) -> None:
+    assert Browser(shared.app, source="").get("/claim").status == 403
 
 
-def test_a_header_cannot_change_the_address_of_a_direct_peer(appliance: Appliance) -> None:
-    browser = Browser(appliance.app, source="127.0.0.1")
+def test_a_header_cannot_change_the_address_of_a_direct_peer(shared: Appliance) -> None:
+    browser = Browser(shared.app, source="127.0.0.1")
     browser.environ["REMOTE_ADDR"] = "203.0.113.5"
     assert browser.get("/claim").status == 403
 
 
 @pytest.mark.parametrize("host", ["evil.example", "hearth.evil.example", "other.local"])
-def test_a_foreign_host_name_is_misdirected(appliance: Appliance, host: str) -> None:
-    browser = Browser(appliance.app, origin=f"http://{host}").get("/claim")
+def test_a_foreign_host_name_is_misdirected(shared: Appliance, host: str) -> None:
+    browser = Browser(shared.app, origin=f"http://{host}").get("/claim")
     assert browser.status == 421
     assert browser.page.forms == []
 
@@ -155,12 +158,12 @@ def test_health_answers_without_the_agent(appliance: Appliance) -> None:
         {"Sec-Fetch-Site": "same-site"},
     ],
 )
-def test_a_form_from_another_site_is_refused(browser: Browser, headers: dict[str, str]) -> None:
-    form = browser.get("/claim").page.forms[-1]
-    browser.post("/claim", form.values | {"code": CODE}, headers=headers)
-    assert browser.status == 403
-    assert "another site" in browser.text
-    assert browser.get("/").path == "/claim"
+def test_a_form_from_another_site_is_refused(outsider: Browser, headers: dict[str, str]) -> None:
+    form = outsider.get("/claim").page.forms[-1]
+    outsider.post("/claim", form.values | {"code": CODE}, headers=headers)
+    assert outsider.status == 403
+    assert "another site" in outsider.text
+    assert outsider.get("/").path == "/claim"
 
 
 @pytest.mark.parametrize(
@@ -169,15 +172,15 @@ def test_a_form_from_another_site_is_refused(browser: Browser, headers: dict[str
      "/recovery", "/found/adopt", "/found/erase", "/no-such-page"],
 )  # fmt: skip
 @pytest.mark.parametrize("token", [None, "", "0" * 64, "\u00e4"])
-def test_every_post_needs_the_token(browser: Browser, path: str, token: str | None) -> None:
-    browser.get("/claim")
-    browser.post(path, {"code": CODE} | ({} if token is None else {"csrf": token}))
-    assert browser.status == 403
-    assert "too old" in browser.text
+def test_every_post_needs_the_token(outsider: Browser, path: str, token: str | None) -> None:
+    outsider.get("/claim")
+    outsider.post(path, {"code": CODE} | ({} if token is None else {"csrf": token}))
+    assert outsider.status == 403
+    assert "too old" in outsider.text
 
 
-def test_a_token_is_of_no_use_in_another_browser(appliance: Appliance) -> None:
-    one, two = Browser(appliance.app).get("/claim"), Browser(appliance.app).get("/claim")
+def test_a_token_is_of_no_use_in_another_browser(shared: Appliance) -> None:
+    one, two = Browser(shared.app).get("/claim"), Browser(shared.app).get("/claim")
     two.post("/claim", one.page.forms[-1].values | {"code": CODE})
     assert two.status == 403
 
@@ -221,8 +224,8 @@ def test_cookies_are_kept_from_scripts_and_other_sites(
 @pytest.mark.parametrize(
     "path", ["/claim", "/no-such-page", "/healthz", "/progress.json", "/static/hearth.css"]
 )
-def test_everything_carries_the_headers(browser: Browser, path: str) -> None:
-    headers = browser.get(path).response.headers
+def test_everything_carries_the_headers(outsider: Browser, path: str) -> None:
+    headers = outsider.get(path).response.headers
     policy = headers["Content-Security-Policy"]
     assert policy.startswith("default-src 'none'")
     assert "unsafe" not in policy
@@ -233,13 +236,13 @@ def test_everything_carries_the_headers(browser: Browser, path: str) -> None:
     assert "Server" not in headers
 
 
-def test_pages_are_not_kept_and_static_files_are(browser: Browser) -> None:
-    page = browser.get("/claim")
+def test_pages_are_not_kept_and_static_files_are(outsider: Browser) -> None:
+    page = outsider.get("/claim")
     assert page.response.headers["Cache-Control"] == "no-store"
     [style] = re.findall(r'href="(/static/hearth\.css\?v=[0-9a-f]+)"', page.response.text)
-    assert "immutable" in browser.get(style).response.headers["Cache-Control"]
+    assert "immutable" in outsider.get(style).response.headers["Cache-Control"]
     assert (
-        "immutable" not in browser.get("/static/hearth.css?v=0").response.headers["Cache-Control"]
+        "immutable" not in outsider.get("/static/hearth.css?v=0").response.headers["Cache-Control"]
     )
 
 
@@ -254,20 +257,20 @@ def test_pages_are_not_kept_and_static_files_are(browser: Browser) -> None:
         ("GET", "/progress/retry", 405),
     ],
 )
-def test_failures_are_pages_of_ours(browser: Browser, method: str, path: str, code: int) -> None:
-    response = browser.client.open(
-        path, method=method, base_url=browser.origin, environ_base=browser.environ
+def test_failures_are_pages_of_ours(outsider: Browser, method: str, path: str, code: int) -> None:
+    response = outsider.client.open(
+        path, method=method, base_url=outsider.origin, environ_base=outsider.environ
     )
     assert response.status_code == code
     assert '<html lang="en">' in response.text
     assert ("Allow" in response.headers) is (code == 405)
 
 
-def test_a_request_that_is_too_large_is_refused(browser: Browser) -> None:
-    form = browser.get("/claim").page.forms[-1]
-    browser.post("/claim", form.values | {"code": "A" * 20_000})
-    assert browser.status == 413
-    assert "too much" in browser.text
+def test_a_request_that_is_too_large_is_refused(outsider: Browser) -> None:
+    form = outsider.get("/claim").page.forms[-1]
+    outsider.post("/claim", form.values | {"code": "A" * 20_000})
+    assert outsider.status == 413
+    assert "too much" in outsider.text
 
 
 def test_a_fault_of_ours_shows_a_page_and_no_details(

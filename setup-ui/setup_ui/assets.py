@@ -11,7 +11,7 @@ FOREVER = "public, max-age=31536000, immutable"
 BRIEFLY = "public, max-age=300"
 
 
-def install_statics(app: Flask) -> None:
+def install_assets(app: Flask) -> None:
     stamps = load_stamps(Path(str(app.static_folder)))
 
     @app.template_global()
