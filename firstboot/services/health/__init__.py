@@ -1,0 +1,32 @@
+"""Health checks: each measures one thing and says what it saw."""
+
+from __future__ import annotations
+
+from services.health.addresses import AddressCheck
+from services.health.agent import AgentCheck
+from services.health.certificate import CertificateCheck
+from services.health.clock import ClockCheck
+from services.health.data import DataCheck
+from services.health.database import DatabaseCheck
+from services.health.failures import FailedUnitsCheck
+from services.health.homeserver import ClientCheck, HomeserverCheck
+from services.health.identity import IdentityCheck
+from services.health.pages import PagesCheck, ProxyCheck
+from services.health.result import Check
+from services.health.slot import SlotCheck
+
+CHECKS: tuple[Check, ...] = (
+    SlotCheck(),
+    DataCheck(),
+    ClockCheck(),
+    AddressCheck(),
+    AgentCheck(),
+    ProxyCheck(),
+    PagesCheck(),
+    CertificateCheck(),
+    DatabaseCheck(),
+    IdentityCheck(),
+    HomeserverCheck(),
+    ClientCheck(),
+    FailedUnitsCheck(),
+)

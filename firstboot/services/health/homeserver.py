@@ -1,0 +1,43 @@
+"""The homeserver: its own health, and what a client sees through nginx."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from services.authority import authority_certificate
+from services.health.result import CheckResult, Examination, failed, passed
+from services.homeserver.api import client_versions, is_healthy
+
+
+@dataclass(frozen=True)
+class HomeserverCheck:
+    name: str = "homeserver"
+    title: str = "Homeserver"
+    needs_setup: bool = True
+
+    def run(self, examination: Examination) -> CheckResult:
+        homeserver, paths = examination.homeserver, examination.paths
+        if not is_healthy(homeserver, paths):
+            state = (
+                "is running but"
+                if examination.units.is_active(homeserver.unit)
+                else "is not running and"
+            )
+            log = examination.units.log_tail(homeserver.unit)
+            evidence = f"{homeserver.title} {state} does not answer\n{log}".strip()
+            return failed(evidence, "wait a few minutes after a start, then restart it")
+        version = homeserver.version(paths)
+        return passed(f"{homeserver.title} {version} answers on its own socket")
+
+
+@dataclass(frozen=True)
+class ClientCheck:
+    name: str = "client"
+    title: str = "What a client sees"
+    needs_setup: bool = True
+
+    def run(self, examination: Examination) -> CheckResult:
+        name = examination.server.server.name
+        authority = authority_certificate(examination.paths)
+        versions = client_versions(name, authority=authority)
+        return passed(f"https://{name} offers Matrix {versions[-1]}, certificate verified")
