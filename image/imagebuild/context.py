@@ -48,6 +48,11 @@ class Context:
         return self.build / f"{self.name}.img"
 
     @property
+    def compressed_image(self) -> Path:
+        suffix = {"xz": ".xz", "zst": ".zst"}[self.recipe.profile.compression.format]
+        return self.raw_image.with_name(self.raw_image.name + suffix)
+
+    @property
     def lock(self) -> Path:
         return self.recipe.source / "image" / f"{self.recipe.profile_name}.lock"
 

@@ -19,7 +19,7 @@ from imagebuild.context import Context
 from imagebuild.packages import Package, PackageSet
 from imagebuild.sandbox import inside
 
-GENERATION = 3
+GENERATION = 4
 FIRMWARE = ("brcm/brcmfmac434", "brcm/brcmfmac43", "cypress/cyfmac434")
 
 
@@ -29,8 +29,7 @@ def ensure_kernel(context: Context, packages: PackageSet) -> Path:
     key = hash_inputs(
         GENERATION,
         [package.sha256 for package in packages.boot],
-        context.recipe.profile.kernel.modules,
-        context.recipe.profile.kernel.module_directories,
+        context.recipe.profile.kernel,
         [board.device_tree for board in boards],
     )
     return ensure_layer(
@@ -52,13 +51,13 @@ def find_package(packages: PackageSet, prefix: str) -> Package:
 def _make(context: Context, target: Path, packages: PackageSet) -> None:
     release = packages.kernel_release
     boot = target / "boot"
-    (boot / "dtb").mkdir(parents=True)
+    (boot / "dtb/broadcom").mkdir(parents=True)
     modules = target / "usr/lib/modules" / release
     wanted_trees = {f"broadcom/{board.device_tree}.dtb" for board in context.recipe.boards}
     for member, data in deb_files(context, find_package(packages, "linux-base-")):
         _, mark, tree = member.partition("/dtb/")
         if mark and tree in wanted_trees:
-            (boot / "dtb" / Path(tree).name).write_bytes(data)
+            (boot / "dtb" / tree).write_bytes(data)
         elif member.endswith(("/modules.builtin", "/modules.builtin.modinfo", "/modules.order")):
             _write(modules / Path(member).name, data)
     for member, data in deb_files(context, find_package(packages, "linux-binary-")):
@@ -85,7 +84,7 @@ def _unpack_modules(context: Context, package: Package, target: Path) -> None:
             _write(target / path, data)
     by_name = {module_name(path): path for path in content}
     roots = [path for path in content if path.startswith(kernel.module_directories)]
-    named = (*kernel.modules, *kernel.initramfs_modules)
+    named = (*kernel.modules, *(name for names in kernel.initramfs_lists.values() for name in names))
     roots += [by_name[key] for name in named if (key := module_name(name)) in by_name]
     for path in _closure(roots, content, by_name):
         _write(target / path, content[path])

@@ -25,6 +25,16 @@ class Kernel:
     modules: tuple[str, ...] = ()
     module_directories: tuple[str, ...] = ()
     initramfs_modules: tuple[str, ...] = ()
+    initramfs_modules_pi: tuple[str, ...] = ()
+    initramfs_modules_virt: tuple[str, ...] = ()
+
+    @property
+    def initramfs_lists(self) -> dict[str, tuple[str, ...]]:
+        return {
+            "common": self.initramfs_modules,
+            "pi": self.initramfs_modules_pi,
+            "virt": self.initramfs_modules_virt,
+        }
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,20 @@
+# The slot's own half of the boot: device tree, kernel arguments, kernel. Part of the slot, so it
+# updates and rolls back with it. Called by boot.scr (interface 1).
+part uuid ${devtype} ${devnum}:${hearth_part} hearth_uuid
+setenv hearth_from "${devtype} ${devnum}:${hearth_part}"
+
+# On a Pi the slot's device tree for the board that U-Boot found; elsewhere (QEMU's virt) the
+# machine's own.
+if test -n "${fdtfile}"; then
+  setenv hearth_console "console=ttyS1,115200 console=tty1"
+  setenv hearth_fdt ${fdt_addr_r}
+  load ${hearth_from} ${fdt_addr_r} /boot/dtb/${fdtfile} || setenv hearth_fdt ${fdt_addr}
+else
+  setenv hearth_console "console=tty1 console=ttyAMA0,115200"
+  setenv hearth_fdt ${fdtcontroladdr}
+fi
+
+setenv bootargs "${hearth_console} rauc.slot=${hearth_slot} hearth.part=${hearth_uuid} ro panic=10 quiet loglevel=4 systemd.show_status=false hearth.rescue=${hearth_rescue}"
+load ${hearth_from} ${kernel_addr_r} /boot/vmlinuz
+load ${hearth_from} ${ramdisk_addr_r} /boot/initramfs
+booti ${kernel_addr_r} ${ramdisk_addr_r}:${filesize} ${hearth_fdt}

@@ -1,0 +1,152 @@
+"""build_image(): the table of contents of an image, and nothing else."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+from appliance.log import progress
+from imagebuild.artifacts import compress_image, describe, make_block_map, write_checksums
+from imagebuild.bootfs import make_bootfs
+from imagebuild.cache import ensure_layer, hash_files, hash_inputs
+from imagebuild.context import Context
+from imagebuild.disk import assemble_image, make_slot
+from imagebuild.host import check_host, ensure_emulation
+from imagebuild.kernel import ensure_kernel
+from imagebuild.manifest import write_manifest, write_sbom
+from imagebuild.overlay import ensure_device
+from imagebuild.packages import PackageSet, download, load_lock, resolve, save_lock
+from imagebuild.programs import ensure_dendrite, ensure_synapse
+from imagebuild.rootfs import make_packages_layer
+from imagebuild.summary import Summary
+from imagebuild.tools import ensure_tools
+
+PACKAGES_GENERATION = 2
+
+
+def build_image(context: Context, summary: Summary) -> None:
+    """From recipe to artefacts, in order; what did not change comes from the cache."""
+    with summary.stage("check"):
+        check_host(context.build)
+        context.work.mkdir(exist_ok=True)
+    with summary.stage("tools tree"):
+        tools = ensure_tools(context)
+        ensure_emulation(tools, context.recipe.profile.architecture)
+    with summary.stage("package list and downloads"):
+        packages = choose_packages(context)
+        download(context, [*packages.root, *packages.boot])
+    with summary.stage("layers"):
+        layers = make_layers(context, packages)
+        summary.add_layers(layers)
+    with summary.stage("device layer"):
+        device = ensure_device(context, packages, layers)
+        layers = [device, *layers]
+        summary.add_layers([device])
+    if is_current(context, layers):
+        summary.say_unchanged(context)
+        return
+    with summary.stage("slot file system"):
+        slot = context.work / "slot.ext4"
+        with progress("Making the slot's file system"):
+            make_slot(context, layers, slot)
+    with summary.stage("disk image"):
+        bootfs = context.work / "bootfs.img"
+        kernel = next(layer for layer in layers if layer.name.startswith("kernel-"))
+        with progress("Assembling the disk image"):
+            make_bootfs(context, packages, kernel, bootfs)
+            assemble_image(bootfs, slot, context.raw_image)
+    with summary.stage("compression"), progress("Compressing"):
+        finish(context, packages, layers, summary)
+
+
+def choose_packages(context: Context) -> PackageSet:
+    """The lock's versions with --locked, else today's."""
+    if context.recipe.locked:
+        return load_lock(context.lock)
+    with progress("Asking the mirror for package versions"):
+        return resolve(context)
+
+
+def make_layers(context: Context, packages: PackageSet) -> list[Path]:
+    """The independent layers, side by side: one waits for emulation while another compiles."""
+    makers: list[Callable[[], Path]] = [
+        lambda: ensure_packages(context, packages),
+        lambda: ensure_dendrite(context),
+        lambda: ensure_kernel(context, packages),
+        lambda: ensure_synapse(context),
+    ]
+    with ThreadPoolExecutor(2) as pool:
+        futures: list[Future[Path]] = [pool.submit(make) for make in makers]
+        return [future.result() for future in reversed(futures)]
+
+
+def ensure_packages(context: Context, packages: PackageSet) -> Path:
+    profile = context.recipe.profile
+    key = hash_inputs(
+        PACKAGES_GENERATION,
+        [package.sha256 for package in packages.root],
+        profile.path_exclude,
+        profile.path_include,
+    )
+    return ensure_layer(
+        context.layers,
+        "packages",
+        key,
+        lambda target: make_packages_layer(
+            context, target, packages.root, architecture=profile.architecture
+        ),
+        title="Installing packages",
+    )
+
+
+def image_key(context: Context, layers: list[Path]) -> str:
+    source = context.recipe.source
+    builder = hash_files([source / "image/imagebuild", source / "image/boot"], base=source)
+    return hash_inputs(
+        [layer.name for layer in layers], context.recipe.profile.compression, builder
+    )
+
+
+def is_current(context: Context, layers: list[Path]) -> bool:
+    """Whether the artefacts of exactly these layers are all there."""
+    stamp = context.build / f"{context.name}.key"
+    return (
+        stamp.exists()
+        and stamp.read_text() == image_key(context, layers)
+        and context.raw_image.exists()
+        and context.compressed_image.exists()
+    )
+
+
+def finish(
+    context: Context, packages: PackageSet, layers: list[Path], summary: Summary
+) -> None:
+    """Compress, describe, and hand everything to the person who called sudo."""
+    image = context.raw_image
+    compressed = compress_image(context, image)
+    block_map = make_block_map(context, image)
+    artifacts = [describe("image", compressed), describe("block map", block_map)]
+    sbom = context.build / f"{context.name}.spdx.json"
+    write_sbom(context, packages, sbom)
+    artifacts.append(describe("sbom", sbom))
+    write_manifest(context, packages, artifacts, context.build / f"{context.name}.json")
+    write_checksums(artifacts, context.build / f"{context.name}.sha256")
+    if not context.recipe.locked:
+        save_lock(packages, context.build / f"{context.name}.lock")
+    (context.build / f"{context.name}.key").write_text(image_key(context, layers))
+    summary.add_artifacts(artifacts)
+    for scratch in ("merged", "slot-upper", "slot-work", "overlay-work"):
+        shutil.rmtree(context.work / scratch, ignore_errors=True)
+    give_to_caller(context.build)
+
+
+def give_to_caller(path: Path) -> None:
+    """What root made for the checkout belongs to the person who called sudo."""
+    if "SUDO_UID" not in os.environ:
+        return
+    owner, group = int(os.environ["SUDO_UID"]), int(os.environ["SUDO_GID"])
+    for entry in (path, *path.rglob("*")):
+        os.chown(entry, owner, group, follow_symlinks=False)

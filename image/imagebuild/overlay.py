@@ -1,0 +1,178 @@
+"""The device layer: our packages, the overlays and what makes the whole a Hearth.
+
+It is made on an overlayfs over the other layers, so that tools like systemd-sysusers see the
+whole root; only what changed lands in the layer.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from appliance.persistence import PERSISTED
+from appliance.run import run
+from imagebuild.cache import ensure_layer, hash_files, hash_inputs
+from imagebuild.context import Context
+from imagebuild.initramfs import make_initramfs
+from imagebuild.packages import PackageSet
+from imagebuild.sandbox import inside
+
+GENERATION = 2
+DEVICE_PACKAGES = ("firstboot/appliance", "firstboot/services", "firstboot/firstboot",
+                   "setup-ui/setup_ui")  # fmt: skip
+SITE = Path("usr/lib/python3/dist-packages")
+MOUNT_POINTS = ("data", "boot/firmware")
+# Rendered or bound at every boot: must not be baked into the slot.
+EMPTY_FILES = ("etc/machine-id",)
+GONE = ("etc/hostname", "var/lib/dbus/machine-id", "etc/nginx/sites-enabled/default")
+
+
+def merged(lowers: Sequence[Path], upper: Path, work: Path, at: Path) -> list[str]:
+    """argv prefix: the layers mounted over each other at ``at``, in a mount namespace of its own.
+
+    ``lowers`` are listed top first, as overlayfs wants them.
+    """
+    for path in (upper, work, at):
+        path.mkdir(parents=True, exist_ok=True)
+    options = (
+        f"lowerdir={':'.join(map(os.fspath, lowers))},upperdir={upper},workdir={work},"
+        "xino=off,index=off,metacopy=off,redirect_dir=off"
+    )
+    script = f'mount -t overlay overlay -o "{options}" "{at}"; exec "$@"'
+    return ["unshare", "--mount", "--propagation", "private", "sh", "-ec", script, "sh"]
+
+
+def ensure_device(context: Context, packages: PackageSet, layers: Sequence[Path]) -> Path:
+    """The top layer over ``layers`` (top first; the kernel layer among them)."""
+    source = context.recipe.source
+    inputs = [source / name for name in (*DEVICE_PACKAGES, "overlays", "image/boot")]
+    key = hash_inputs(
+        GENERATION,
+        hash_files(inputs, base=source),
+        [layer.name for layer in layers],
+        context.recipe.version,
+        context.recipe.profile.kernel,
+        source_date_epoch(context),
+    )
+    return ensure_layer(
+        context.layers,
+        "device",
+        key,
+        lambda target: _make(context, packages, layers, target),
+        title="Laying on our packages and overlays",
+    )
+
+
+def source_date_epoch(context: Context) -> int:
+    """The date of everything in the image: the day of the pinned packages, not of the build.
+
+    Taken from the lock's content, so that the same lock gives the same bytes
+    (reproducible-builds.org, SOURCE_DATE_EPOCH).
+    """
+    if "SOURCE_DATE_EPOCH" in os.environ:
+        return int(os.environ["SOURCE_DATE_EPOCH"])
+    stamps = [
+        path.stat().st_mtime
+        for path in (context.layers.glob("packages-*/usr/share/doc/*/copyright"))
+    ]
+    return int(max(stamps, default=0))
+
+
+def _make(
+    context: Context, packages: PackageSet, layers: Sequence[Path], target: Path
+) -> None:
+    source = context.recipe.source
+    for name in DEVICE_PACKAGES:
+        shutil.copytree(
+            source / name,
+            target / SITE / Path(name).name,
+            ignore=shutil.ignore_patterns("__pycache__", "py.typed"),
+        )
+    for overlay in sorted((source / "overlays").iterdir()):
+        shutil.copytree(overlay, target, symlinks=True, dirs_exist_ok=True)
+    for name in MOUNT_POINTS:
+        (target / name).mkdir(parents=True, exist_ok=True)
+    for name in EMPTY_FILES:
+        (target / name).parent.mkdir(parents=True, exist_ok=True)
+        (target / name).write_text("")
+    facts = target / "usr/share/hearth/image.json"
+    facts.parent.mkdir(parents=True, exist_ok=True)
+    facts.write_text(json.dumps(image_facts(context, packages), indent=1) + "\n")
+    hearthctl = target / "usr/bin/hearthctl"
+    hearthctl.parent.mkdir(parents=True, exist_ok=True)
+    hearthctl.write_text(HEARTHCTL)
+    hearthctl.chmod(0o755)
+    kernel = next(layer for layer in layers if layer.name.startswith("kernel-"))
+    boot = target / "boot"
+    make_initramfs(context, packages, kernel, boot / "initramfs")
+    make_script(context, source / "image/boot/slot.cmd", boot / "slot.scr")
+    _finish(context, layers, target)
+
+
+HEARTHCTL = """#!/usr/bin/python3 -I
+import sys
+sys.path.insert(0, "/usr/lib/python3/dist-packages")
+from firstboot.__main__ import main
+raise SystemExit(main())
+"""
+
+FINISH = """
+systemd-sysusers --root=/target
+systemctl --root=/target preset-all 2>&1 | grep -v '^Created symlink\\|^Removed' || true
+rm -f $GONE_FILES
+chmod 0755 /target
+"""
+
+
+def _finish(context: Context, layers: Sequence[Path], target: Path) -> None:
+    """Users, unit presets and byte code, seen over the whole root."""
+    at = context.work / "merged"
+    prefix = merged(layers, target, context.work / "overlay-work", at)
+    sandbox = inside(
+        context.tools,
+        binds=[(at, "/target")],
+        env={
+            "SYSTEMD_OFFLINE": "1",
+            "SOURCE_DATE_EPOCH": str(source_date_epoch(context)),
+            "GONE_FILES": " ".join(f"/target/{name}" for name in GONE),
+        },
+    )
+    log = context.logs / "device.log"
+    with log.open("w") as output:
+        run([*prefix, *sandbox, "sh", "-ec", FINISH], log=output)
+    ours = [f"/target/{SITE / Path(name).name}" for name in DEVICE_PACKAGES]
+    compiler = inside(context.tools, binds=[(target, "/target")])
+    run([*compiler, "python3", "-m", "compileall", "-q", "-s", "/target",
+         "--invalidation-mode", "unchecked-hash", *ours])  # fmt: skip
+
+
+def make_script(context: Context, source: Path, target: Path) -> None:
+    """A U-Boot script image (mkimage, legacy format: what `source` takes everywhere)."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    sandbox = inside(
+        context.tools,
+        binds=[(target.parent, "/mnt")],
+        read_only=[(source.parent, "/srv")],
+        env={"SOURCE_DATE_EPOCH": str(source_date_epoch(context))},
+    )
+    run([*sandbox, "mkimage", "-q", "-A", "arm64", "-O", "linux", "-T", "script", "-C", "none",
+         "-n", "hearth", "-d", f"/srv/{source.name}", f"/mnt/{target.name}"])  # fmt: skip
+
+
+def image_facts(context: Context, packages: PackageSet) -> dict[str, object]:
+    """What the appliance says about its own image (Paths.image_facts)."""
+    recipe = context.recipe
+    return {
+        "version": recipe.version,
+        "development": not recipe.release,
+        "boot_interface": 1,
+        "kernel": packages.kernel_release,
+        "persisted": sorted(row.path for row in PERSISTED),
+        "packages": hashlib.sha256(
+            "".join(package.sha256 for package in packages.root).encode()
+        ).hexdigest()[:16],
+    }
