@@ -10,10 +10,9 @@ import dataclasses
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from typing import assert_never
 
-from appliance.bootreport import DataCondition, load_boot_report
+from appliance.bootreport import load_boot_report
 from appliance.deadline import Clock
 from appliance.errors import AccessError, ConfigError, HearthError, StateError
 from appliance.log import logger
@@ -44,18 +43,15 @@ from appliance.protocol import (
     encode_error,
     encode_result,
 )
-from appliance.settings import load_secrets, save_toml
-from appliance.state import Phase, State, load_state, save_state
+from appliance.settings import load_secrets
+from appliance.state import Phase
 from firstboot import delegates
-from firstboot.claims import ClaimCode
-from firstboot.door import Door, internal_error, listen, ui_owner
-from firstboot.draft import DraftBook, StoredDraft, settings_from
+from firstboot.door import Door, internal_error, listen
+from firstboot.gate import Gate
 from firstboot.host import Host, SystemHost
 from firstboot.preseed import Checked, load_preseed, redact_claim_code
-from firstboot.sessions import Sessions
-from firstboot.status import is_clock_synchronised, load_facts, measure_status
-from firstboot.throttle import Throttle
-from services.passwords import verify_secret
+from firstboot.setup import Setup
+from firstboot.status import load_facts, measure_status
 
 AUTHORITY_FILE = "hearth-authority.crt"
 RECOVERY_FILE = "hearth-recovery.bin"
@@ -73,40 +69,31 @@ class Agent:
         self.names: Callable[[], tuple[str, ...]] = tuple
         for directory, mode in ((paths.hearth, 0o750), (paths.runtime, 0o755)):
             directory.mkdir(mode=mode, parents=True, exist_ok=True)
-        self.claim_code = ClaimCode(paths)
-        self._drafts = DraftBook(paths)
-        self._sessions = Sessions(
-            paths.sessions, synchronised=lambda: is_clock_synchronised(paths), clock=clock
-        )
-        self._throttle = Throttle(paths.runtime / "attempts.json", clock=clock)
+        self.gate = Gate(paths, clock=clock)
+        self.setup = Setup(paths, self.host)
         self._lock = threading.RLock()
-        self._guessing = threading.Lock()
-        self._owner = ui_owner()
         self._door: Door | None = None
         self.prepare()
 
     # ---- life ---------------------------------------------------------------------------
 
     def prepare(self) -> None:
-        """What a start has to put right: preseed, claim code, an interrupted setup."""
+        """What a start has to put right: preseed, claim code, left-overs."""
         self.preseed = load_preseed(self.paths)
         for note in self.preseed.notes:
             logger.warning("%s", note)
-        if not self.paths.state.exists():
-            save_state(State(), self.paths.state, owner=self._owner)
-        if self.phase is not Phase.READY:
-            self.claim_code.prepare(self.preseed.claim_code)
+        self.setup.ensure_state()
+        if self.setup.phase is not Phase.READY:
+            self.gate.claim_code.prepare(self.preseed.claim_code)
         self.settle()
 
     def serve_forever(self, *, ready: Callable[[], None] = lambda: None) -> None:
         """Answer until ``shutdown``; ``ready`` is called once the socket is there."""
         self._door = Door(listen(self.paths.agent_socket), self.answer)
-        if self.phase is Phase.APPLYING:
-            with self._lock:
-                self._start_provisioning()
+        self._go_on()
         ready()
         self._door.serve()
-        self._sessions.save()
+        self.gate.sessions.save()
 
     def shutdown(self) -> None:
         if self._door is not None:
@@ -115,16 +102,23 @@ class Agent:
     def settle(self) -> None:
         """Called when state.json may have changed: once setup is over, its left-overs go."""
         with self._lock:
-            if self.phase is not Phase.READY:
+            if self.setup.phase is not Phase.READY:
                 return
             if self.paths.draft.exists() or load_secrets(self.paths.secrets).claim_hash:
-                self.claim_code.forget()
+                self.gate.claim_code.forget()
                 redact_claim_code(self.paths)
-                self._drafts.forget()
+                self.setup.drafts.forget()
 
-    @property
-    def phase(self) -> Phase:
-        return load_state(self.paths.state).phase
+    def _go_on(self) -> None:
+        """A setup that a reboot or a crash interrupted is started again."""
+        if self.setup.phase is not Phase.APPLYING:
+            return
+        try:
+            with self._lock:
+                self.setup.start_provisioning(self.preseed)
+        except HearthError:
+            # The owner may press the button again; the pages must be there for it.
+            logger.exception("the interrupted setup could not be started again")
 
     # ---- requests -----------------------------------------------------------------------
 
@@ -151,9 +145,9 @@ class Agent:
             case Claim():
                 return self._claim(request)
             case SignIn():
-                return self._sign_in(request)
+                return self.gate.sign_in(request.password, request.source, self.setup.phase)
             case SignOut():
-                self._sessions.end(request.session)
+                self.gate.sessions.end(request.session)
                 return Done()
             case GetDraft() | SaveOwner() | SaveServer() | SaveHomeserver():
                 return self._draft(request)
@@ -179,142 +173,37 @@ class Agent:
             fingerprint=delegates.authority_fingerprint(self.paths),
         )
 
-    # ---- who may ------------------------------------------------------------------------
-
     def _claim(self, request: Claim) -> Session:
-        if self.phase is Phase.READY:
-            message = "This Hearth has been set up; the claim code is no longer of use."
-            raise StateError(message, hint="sign in with the owner's password")
-        hint = "it is on the screen, or in claim-code.txt on the card's bootfs partition"
-        self._guess(
-            request.source,
-            lambda: self.claim_code.is_valid(request.code),
-            AccessError("This is not the claim code.", hint=hint),
-        )
+        self.gate.check_claim(request.code, request.source, self.setup.phase)
         with self._lock:
-            state = load_state(self.paths.state)
-            if state.phase is Phase.UNCLAIMED:
-                self._save_state(replace(state, phase=Phase.SETUP))
-            if self.claim_code.plain:
-                self.claim_code.mark_used()
-                redact_claim_code(self.paths)
-            token = self._sessions.issue()
+            self.setup.begin()
+            session = self.gate.take_claim()
         self.on_change()
-        return Session(token=token)
-
-    def _sign_in(self, request: SignIn) -> Session:
-        if self.phase in (Phase.UNCLAIMED, Phase.SETUP):
-            raise StateError("This Hearth is not set up yet.", hint="use the claim code")
-        stored = load_secrets(self.paths.secrets).owner_password_hash
-        self._guess(
-            request.source,
-            lambda: verify_secret(request.password, stored),
-            AccessError("This is not the owner's password."),
-        )
-        return Session(token=self._sessions.issue())
-
-    def _guess(self, source: str, is_right: Callable[[], bool], wrong: AccessError) -> None:
-        """One guess at a secret, under the back-off; one scrypt at a time, for the memory."""
-        self._throttle.admit(source)
-        with self._guessing:
-            right = is_right()
-        if not right:
-            self._throttle.failed(source)
-            logger.warning("a wrong claim code or password came from %r", source)
-            raise wrong
-        self._throttle.succeeded(source)
-
-    # ---- setup --------------------------------------------------------------------------
+        return session
 
     def _draft(self, request: GetDraft | SaveOwner | SaveServer | SaveHomeserver) -> Draft:
-        self._sessions.require(request.session)
+        self.gate.sessions.require(request.session)
         with self._lock:
             if isinstance(request, GetDraft):
-                return self._shown_draft()
-            self._require_data()
-            if self.phase is not Phase.SETUP:
-                message = "Setup has started; the answers can no longer be changed."
-                raise StateError(message, hint="look at its progress")
-            match request:
-                case SaveOwner():
-                    return self._drafts.save_owner(
-                        request.revision, request.name, request.timezone, request.password
-                    )
-                case SaveServer():
-                    return self._drafts.save_server(request.revision, request.name, request.reach)
-                case SaveHomeserver():
-                    return self._drafts.save_homeserver(request.revision, request.software)
-                case _:
-                    assert_never(request)
-
-    def _shown_draft(self) -> Draft:
-        if self.phase is Phase.READY:
-            raise StateError("Setup is over.", hint="look at the status page")
-        draft = self._drafts.show()
-        if draft.timezone or not self.preseed.timezone:
-            return draft
-        return replace(draft, timezone=self.preseed.timezone)
+                return self.setup.show(self.preseed)
+            return self.setup.save(request)
 
     def _apply(self, request: Apply) -> Done:
-        self._sessions.require(request.session)
+        self.gate.sessions.require(request.session)
         with self._lock:
-            self._require_data()
-            state = load_state(self.paths.state)
-            match state.phase:
-                case Phase.READY:
-                    return Done()
-                case Phase.UNCLAIMED:
-                    raise StateError("This Hearth is not claimed yet.", hint="use the claim code")
-                case Phase.SETUP | Phase.FAILED:
-                    self._drafts.check_complete(request.revision)
-                    self._save_state(replace(state, phase=Phase.APPLYING))
-                case Phase.APPLYING:
-                    pass
-                case _:
-                    assert_never(state.phase)
-            try:
-                self._start_provisioning()
-            except HearthError:
-                if state.phase is not Phase.APPLYING:
-                    self._save_state(state)
-                raise
+            self.setup.apply(request, self.preseed)
         self.on_change()
         return Done()
 
-    def _start_provisioning(self) -> None:
-        """Settings from the draft, then the unit.
-
-        The phase is on the card before the settings: a cut in between is made good by the next
-        start, and settings never lie there without a setup that goes on.
-        """
-        if self.paths.draft.exists():
-            draft: StoredDraft = self._drafts.load()
-            settings = settings_from(draft, ssh_keys=self.preseed.ssh_keys)
-            save_toml(settings, self.paths.settings, mode=0o640, owner=self._owner)
-        self.host.start_provisioning()
-
-    def _save_state(self, state: State) -> None:
-        save_state(state, self.paths.state, owner=self._owner)
-
-    def _require_data(self) -> None:
-        report = load_boot_report(self.paths.boot_report)
-        if report.data is not DataCondition.OK:
-            reason = report.data_detail or report.data.value
-            message = f"There is no place to keep anything: {reason}."
-            raise StateError(message, hint="see the first page for what can be done")
-
-    # ---- recovery and old data ------------------------------------------------------------
-
     def _recovery_file(self, request: MakeRecoveryFile) -> File:
-        self._sessions.require(request.session)
-        if self.phase is not Phase.READY:
+        self.gate.sessions.require(request.session)
+        if self.setup.phase is not Phase.READY:
             raise StateError("There is nothing to recover yet: setup is not over.")
         return delegates.recovery_file(self.paths, request.passphrase, RECOVERY_FILE)
 
     def _adopt(self, request: AdoptData) -> Done:
-        report = load_boot_report(self.paths.boot_report)
-        disk = delegates.found_disk(report)
-        self._guess(
+        disk = delegates.found_disk(load_boot_report(self.paths.boot_report))
+        self.gate.guess(
             request.source,
             lambda: delegates.is_old_owner(self.paths, disk, request.password),
             AccessError("This is not the password of the owner of the data on this card."),
@@ -325,7 +214,7 @@ class Agent:
         return Done()
 
     def _erase(self, request: EraseData) -> Done:
-        self._sessions.require(request.session)
+        self.gate.sessions.require(request.session)
         disk = delegates.found_disk(load_boot_report(self.paths.boot_report))
         delegates.check_erase_word(request.confirm)
         with self._lock:

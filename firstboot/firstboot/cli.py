@@ -154,6 +154,7 @@ def _qr(_paths: Paths, options: argparse.Namespace) -> int:
     import io
 
     import qrcode
+    import qrcode.constants
 
     code = qrcode.QRCode(border=2, error_correction=qrcode.constants.ERROR_CORRECT_L)
     code.add_data(options.text)

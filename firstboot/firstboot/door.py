@@ -21,7 +21,7 @@ UI_USER = "hearth-ui"
 SOCKET_MODE = 0o660
 LINE_SECONDS = 5.0
 MAX_WORKERS = 16
-BACKLOG = 64
+BACKLOG = 512  # beyond it a peer that does not wait gets EAGAIN: unix(7)
 LISTEN_FD = 3  # sd_listen_fds(3): the first socket that systemd passes on
 CHUNK = 16 * 1024
 

@@ -77,7 +77,7 @@ class Watch:
         addresses = local_addresses()
         self._alias.update(addresses)
         self._ask_own_name(addresses)
-        code = self._agent.claim_code
+        code = self._agent.gate.claim_code
         self._console.show(
             View(
                 status=self._agent.status(),

@@ -9,6 +9,8 @@ from types import TracebackType
 
 from appliance.errors import ImageError
 
+PAGE = 65536  # the largest page that an arm64 kernel may have
+
 
 class Disk:
     """Open for reading and writing; closes as a context manager."""
@@ -36,6 +38,9 @@ class Disk:
         os.close(self._fd)
 
     def read(self, at: int, length: int) -> bytes:
+        """From the card itself: a disk's page cache does not see writes through a partition's."""
+        start = at // PAGE * PAGE
+        os.posix_fadvise(self._fd, start, at + length - start + PAGE, os.POSIX_FADV_DONTNEED)
         return os.pread(self._fd, length, at)
 
     def write(self, at: int, data: bytes) -> None:

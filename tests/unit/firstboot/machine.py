@@ -77,7 +77,7 @@ class Machine:
         (self.paths.bootfs / "hearth.toml").write_text(text)
 
     def claim(self, source: str = "192.0.2.10") -> str:
-        return self.ask(Claim(code=self.agent.claim_code.plain, source=source)).token
+        return self.ask(Claim(code=self.agent.gate.claim_code.plain, source=source)).token
 
     def ask(self, request: Request) -> Any:
         """As the pages ask, but without the socket; an error is raised as they see it."""

@@ -25,7 +25,7 @@ def console_file(machine: Machine) -> Path:
 
 
 def test_it_is_readable_where_the_box_is_held_and_hashed_elsewhere(machine: Machine) -> None:
-    code = machine.agent.claim_code.plain
+    code = machine.agent.gate.claim_code.plain
     shown = f"{code[:4]}-{code[4:]}"
     assert card_file(machine).read_text().splitlines()[0] == shown
     assert console_file(machine).read_text() == f"{shown}\n"
@@ -37,9 +37,9 @@ def test_it_is_readable_where_the_box_is_held_and_hashed_elsewhere(machine: Mach
 
 
 def test_it_stays_the_same_until_used(machine: Machine) -> None:
-    code = machine.agent.claim_code.plain
-    assert machine.start().claim_code.plain == code
-    assert machine.boot().claim_code.plain == code
+    code = machine.agent.gate.claim_code.plain
+    assert machine.start().gate.claim_code.plain == code
+    assert machine.boot().gate.claim_code.plain == code
 
 
 @pytest.mark.parametrize("how", ["{}", "lower", "no hyphen"])
@@ -53,7 +53,7 @@ def test_after_the_claim_it_is_gone_from_everywhere(machine: Machine) -> None:
     machine.claim()
     assert not card_file(machine).exists()
     assert not console_file(machine).exists()
-    assert machine.agent.claim_code.plain == ""
+    assert machine.agent.gate.claim_code.plain == ""
 
 
 def test_a_wrong_code_changes_nothing(machine: Machine) -> None:
@@ -64,7 +64,7 @@ def test_a_wrong_code_changes_nothing(machine: Machine) -> None:
 
 
 def test_the_owners_second_browser_gets_in_with_the_used_code(machine: Machine) -> None:
-    code = machine.agent.claim_code.plain
+    code = machine.agent.gate.claim_code.plain
     first = machine.claim()
     second = machine.ask(Claim(code=code, source="b")).token
     assert first != second
@@ -75,15 +75,15 @@ def test_the_owners_second_browser_gets_in_with_the_used_code(machine: Machine) 
 
 
 def test_a_forgotten_code_is_replaced_by_a_reboot_before_setup_is_over(machine: Machine) -> None:
-    old = machine.agent.claim_code.plain
+    old = machine.agent.gate.claim_code.plain
     session = machine.claim()
     machine.answer_everything(session)
-    new = machine.boot().claim_code.plain
+    new = machine.boot().gate.claim_code.plain
     assert new
     assert new != old
     with pytest.raises(AccessError):
         machine.ask(Claim(code=old, source="a"))
-    machine.agent.phase  # noqa: B018 - still answers
+    assert machine.ask(GetStatus()).phase is Phase.SETUP
     machine.claim()
     assert not card_file(machine).exists()
 
@@ -92,7 +92,7 @@ def test_a_ready_machine_makes_none(machine: Machine) -> None:
     save_state(State(phase=Phase.READY), machine.paths.state)
     machine.paths.secrets.unlink()
     card_file(machine).unlink()
-    assert machine.boot().claim_code.plain == ""
+    assert machine.boot().gate.claim_code.plain == ""
     assert not card_file(machine).exists()
     assert load_secrets(machine.paths.secrets).claim_hash == ""
 
@@ -100,10 +100,10 @@ def test_a_ready_machine_makes_none(machine: Machine) -> None:
 def test_without_bootfs_the_code_is_on_the_console_and_new_at_each_boot(tmp_path: Path) -> None:
     machine = Machine(tmp_path)
     machine.paths.bootfs.rmdir()
-    first = machine.start().claim_code.plain
+    first = machine.start().gate.claim_code.plain
     assert console_file(machine).read_text().strip().replace("-", "") == first
-    assert machine.start().claim_code.plain == first
-    assert machine.boot().claim_code.plain != first
+    assert machine.start().gate.claim_code.plain == first
+    assert machine.boot().gate.claim_code.plain != first
 
 
 def test_an_owners_own_code(machine: Machine) -> None:
@@ -128,7 +128,7 @@ def test_a_weak_code_of_the_owners_is_replaced_and_said_so(machine: Machine) -> 
 
 
 def test_a_changed_preset_replaces_the_code_before(machine: Machine) -> None:
-    old = machine.agent.claim_code.plain
+    old = machine.agent.gate.claim_code.plain
     machine.preseed(f'claim_code = "{PRESET}"\n')
     machine.boot()
     with pytest.raises(AccessError):
@@ -138,6 +138,6 @@ def test_a_changed_preset_replaces_the_code_before(machine: Machine) -> None:
 
 def test_a_card_file_that_somebody_edited_is_not_believed(machine: Machine) -> None:
     card_file(machine).write_text("AAAA-AAAA\n")
-    code = machine.boot().claim_code.plain
+    code = machine.boot().gate.claim_code.plain
     assert code != "AAAAAAAA"
     assert card_file(machine).read_text().startswith(code[:4])

@@ -229,7 +229,7 @@ def test_a_broken_character_is_refused(machine: Machine) -> None:
 
 
 def test_the_second_browser_is_told_what_changed(machine: Machine) -> None:
-    first, second = machine.claim(), machine.agent._sessions.issue()
+    first, second = machine.claim(), machine.agent.gate.sessions.issue()
     save_owner(machine, first, 0)
     with pytest.raises(ConflictError) as caught:
         save_owner(machine, second, 0, name="berta")

@@ -89,7 +89,7 @@ def test_too_long_a_line_is_refused(machine: Machine) -> None:
 
 def test_silent_and_vanishing_peers_do_not_stop_the_others(machine: Machine) -> None:
     with served(machine.agent) as path:
-        silent = []
+        silent: list[socket.socket] = []
         for _ in range(15):
             connection = socket.socket(socket.AF_UNIX)
             connection.connect(str(path))

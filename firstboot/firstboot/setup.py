@@ -1,0 +1,109 @@
+"""The wizard's answers and the start of provisioning; the caller holds the agent's lock."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import assert_never
+
+from appliance.bootreport import DataCondition, load_boot_report
+from appliance.errors import HearthError, StateError
+from appliance.paths import Paths
+from appliance.protocol import Apply, Draft, SaveHomeserver, SaveOwner, SaveServer
+from appliance.settings import save_toml
+from appliance.state import Phase, State, load_state, save_state
+from firstboot.door import ui_owner
+from firstboot.draft import DraftBook, settings_from
+from firstboot.host import Host
+from firstboot.preseed import Checked
+
+
+class Setup:
+    """Phases from UNCLAIMED to APPLYING; provisioning itself records the rest."""
+
+    def __init__(self, paths: Paths, host: Host) -> None:
+        self.drafts = DraftBook(paths)
+        self._paths = paths
+        self._host = host
+        self._owner = ui_owner()
+
+    @property
+    def phase(self) -> Phase:
+        return load_state(self._paths.state).phase
+
+    def ensure_state(self) -> None:
+        if not self._paths.state.exists():
+            self._save(State())
+
+    def begin(self) -> None:
+        """Somebody has claimed the box."""
+        state = load_state(self._paths.state)
+        if state.phase is Phase.UNCLAIMED:
+            self._save(replace(state, phase=Phase.SETUP))
+
+    def show(self, preseed: Checked) -> Draft:
+        if self.phase is Phase.READY:
+            raise StateError("Setup is over.", hint="look at the status page")
+        draft = self.drafts.show()
+        if draft.timezone or not preseed.timezone:
+            return draft
+        return replace(draft, timezone=preseed.timezone)
+
+    def save(self, request: SaveOwner | SaveServer | SaveHomeserver) -> Draft:
+        self._require_data()
+        if self.phase is not Phase.SETUP:
+            message = "Setup has started; the answers can no longer be changed."
+            raise StateError(message, hint="look at its progress")
+        match request:
+            case SaveOwner():
+                return self.drafts.save_owner(
+                    request.revision, request.name, request.timezone, request.password
+                )
+            case SaveServer():
+                return self.drafts.save_server(request.revision, request.name, request.reach)
+            case SaveHomeserver():
+                return self.drafts.save_homeserver(request.revision, request.software)
+            case _:
+                assert_never(request)
+
+    def apply(self, request: Apply, preseed: Checked) -> None:
+        """Start provisioning, go on with it, or try again after a failure."""
+        self._require_data()
+        state = load_state(self._paths.state)
+        match state.phase:
+            case Phase.READY:
+                return
+            case Phase.UNCLAIMED:
+                raise StateError("This Hearth is not claimed yet.", hint="use the claim code")
+            case Phase.SETUP | Phase.FAILED:
+                self.drafts.check_complete(request.revision)
+                self._save(replace(state, phase=Phase.APPLYING))
+            case Phase.APPLYING:
+                pass
+            case _:
+                assert_never(state.phase)
+        try:
+            self.start_provisioning(preseed)
+        except HearthError:
+            self._save(state)
+            raise
+
+    def start_provisioning(self, preseed: Checked) -> None:
+        """Settings from the draft, then the unit.
+
+        The phase is on the card before the settings: a cut in between is made good by the next
+        start, and settings never lie there without a setup that goes on.
+        """
+        if self._paths.draft.exists():
+            settings = settings_from(self.drafts.load(), ssh_keys=preseed.ssh_keys)
+            save_toml(settings, self._paths.settings, mode=0o640, owner=self._owner)
+        self._host.start_provisioning()
+
+    def _save(self, state: State) -> None:
+        save_state(state, self._paths.state, owner=self._owner)
+
+    def _require_data(self) -> None:
+        report = load_boot_report(self._paths.boot_report)
+        if report.data is not DataCondition.OK:
+            reason = report.data_detail or report.data.value
+            message = f"There is no place to keep anything: {reason}."
+            raise StateError(message, hint="see the first page for what can be done")

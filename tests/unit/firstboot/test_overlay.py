@@ -1,0 +1,72 @@
+"""What lies in overlays/base for the agent, compared with the code and judged by systemd."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from appliance.paths import Paths
+from appliance.persistence import PERSISTED
+from appliance.run import find_tool, run
+from services.mdns import ALIAS
+
+BASE = Path(__file__).parents[3] / "overlays" / "base"
+UNITS = BASE / "usr/lib/systemd/system"
+
+
+def test_tmpfiles_makes_the_directories_that_persist() -> None:
+    rows = [line.split()[:5] for line in (BASE / "usr/lib/tmpfiles.d/hearth.conf").read_text()
+            .splitlines() if line.startswith("d")]  # fmt: skip
+    made = {path: (mode, f"{user}:{group}") for _, path, mode, user, group in rows}
+    for entry in PERSISTED:
+        if not entry.is_file:
+            assert made[f"/data/{entry.path}"] == (f"{entry.mode:04o}", entry.owner)
+
+
+def test_users_have_fixed_numbers() -> None:
+    numbers = []
+    for path in (BASE / "usr/lib/sysusers.d").glob("*.conf"):
+        for line in path.read_text().splitlines():
+            if line.startswith("u"):
+                numbers.append(int(line.split()[2]))
+    assert len(numbers) >= 3
+    assert len(set(numbers)) == len(numbers)
+    assert all(100 < number < 1000 for number in numbers)
+
+
+def test_paths_are_the_codes() -> None:
+    paths = Paths()
+    assert f"ListenStream={paths.agent_socket}\n" in (UNITS / "hearth-agent.socket").read_text()
+    sshd = (BASE / "etc/ssh/sshd_config.d/hearth.conf").read_text()
+    assert f"HostKey {paths.ssh}/ssh_host_ed25519_key\n" in sshd
+    assert f"AuthorizedKeysFile {paths.runtime}/ssh/authorized_keys\n" in sshd
+    agent = (UNITS / "hearth-agent.service").read_text()
+    assert f"ReadWritePaths={paths.data} {paths.runtime}\n" in agent
+    assert f"ReadWritePaths=-{paths.bootfs}\n" in agent
+    assert ALIAS == "hearth.local"
+
+
+def test_the_pages_never_wait_for_the_network() -> None:
+    for unit in ("hearth-agent.service", "hearth-agent.socket", "hearth-hostname.service"):
+        text = (UNITS / unit).read_text()
+        assert not re.search(r"network-online|time-sync|nss-lookup", text), unit
+
+
+def test_every_unit_is_wanted_by_what_its_install_section_says() -> None:
+    for unit in ("hearth-agent.service", "hearth-agent.socket", "hearth-hostname.service",
+                 "hearth-bootfs.service", "hearth-slot-good.service"):  # fmt: skip
+        wanted = re.findall(r"^WantedBy=(\S+)$", (UNITS / unit).read_text(), re.MULTILINE)
+        for target in wanted:
+            link = UNITS / f"{target}.wants" / unit
+            assert link.is_symlink()
+            assert link.exists()
+
+
+@pytest.mark.skipif(find_tool("systemd-analyze") is None, reason="systemd is not installed")
+@pytest.mark.parametrize(("unit", "limit"), [("hearth-agent", 50), ("hearth-slot-good", 50)])
+def test_the_cages_are_tight(unit: str, limit: int) -> None:
+    """Exposure in tenths, as `systemd-analyze security --threshold` takes it."""
+    run(["systemd-analyze", "security", "--offline=true", "--no-pager", f"--threshold={limit}",
+         UNITS / f"{unit}.service"])  # fmt: skip

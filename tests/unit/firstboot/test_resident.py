@@ -1,0 +1,252 @@
+"""The agent as the unit starts it: a process of its own, asked by hearthctl, ended by SIGTERM."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from appliance.bootreport import BootReport, DataCondition, render_boot_report
+from appliance.deadline import wait_until
+from appliance.paths import Paths
+from appliance.protocol import Claim, GetStatus, decode_reply, encode_request
+from appliance.state import Phase, State, save_state
+from unit.firstboot.machine import exchange
+
+PUBLISH = """#!/bin/sh
+echo "Established under name 'hearth.local'"
+exec sleep 600
+"""
+BUSCTL = """#!/bin/sh
+echo 's "hearth-ab12.local"'
+"""
+SSH_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIPNRpyCpqHiFTnJOCBDnZC6ZVNPoFiwUyxFOSxC0gPaV anna"
+
+
+class Box:
+    """An appliance's directories, with stand-ins for the programs of the machine around it."""
+
+    def __init__(self, root: Path) -> None:
+        self.paths = Paths(root)
+        self.programs = root / "bin"
+        for name in ("run/hearth", "boot/firmware", "data/hearth", "dev", "bin",
+                     "sys/class/tty/console", "run/systemd/netif"):  # fmt: skip
+            (root / name).mkdir(parents=True)
+        (root / "sys/class/tty/console/active").write_text("ttyAMA0\n")
+        self.serial = root / "dev/ttyAMA0"
+        self.serial.touch()
+        report = BootReport(slot="A", disk=root / "card", data=DataCondition.OK, data_detail="")
+        self.paths.boot_report.write_text(render_boot_report(report))
+        self.program("avahi-publish", PUBLISH)
+        self.program("busctl", BUSCTL)
+        self.program("systemctl", f'#!/bin/sh\necho "$@" >> {root}/systemctl\n')
+
+    def program(self, name: str, text: str) -> None:
+        (self.programs / name).write_text(text)
+        (self.programs / name).chmod(0o755)
+
+    def command(self, *arguments: str) -> list[str]:
+        return [sys.executable, "-m", "firstboot", "--root", str(self.paths.root), *arguments]
+
+    @property
+    def environment(self) -> dict[str, str]:
+        path = f"{self.programs}:{os.environ['PATH']}"
+        return {"PATH": path, "PYTHONPATH": os.pathsep.join(sys.path)}
+
+    def ctl(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            self.command(*arguments), env=self.environment, capture_output=True, text=True,
+            timeout=60, check=False,
+        )  # fmt: skip
+
+    def ask(self, request: Any) -> Any:
+        return decode_reply(request, exchange(self.paths.agent_socket, encode_request(request)))
+
+    def serial_says(self, text: str) -> bool:
+        return text in self.serial.read_text()
+
+
+@pytest.fixture
+def box(tmp_path: Path) -> Box:
+    return Box(tmp_path)
+
+
+@pytest.fixture
+def start(box: Box) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    running: list[subprocess.Popen[str]] = []
+
+    def start_agent(**extra: str) -> subprocess.Popen[str]:
+        """Started with a NOTIFY_SOCKET, as by systemd; returns when it says that it is ready."""
+        address = box.paths.root / "notify"
+        address.unlink(missing_ok=True)
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
+            notify.bind(str(address))
+            notify.settimeout(30)
+            environment = {**box.environment, "NOTIFY_SOCKET": str(address), **extra}
+            process = subprocess.Popen(box.command("agent"), env=environment, text=True)
+            running.append(process)
+            assert notify.recv(100) == b"READY=1"
+        return process
+
+    yield start_agent
+    for process in running:
+        if process.poll() is None:
+            process.terminate()
+        assert process.wait(30) == 0
+
+
+def test_a_life(box: Box, start: Callable[..., subprocess.Popen[str]]) -> None:
+    process = start()
+    wait_until(lambda: box.serial_says("claim code"), seconds=20, what="the console")
+    code = (box.paths.runtime / "claim-code").read_text().strip()
+    assert box.serial_says(f"claim code {code}")
+    wait_until(lambda: len(box.ask(GetStatus()).names) == 2, seconds=20, what="both names")
+    assert box.ask(GetStatus()).names == ("hearth-ab12.local", "hearth.local")
+    token = box.ask(Claim(code=code, source="192.0.2.10")).token
+    assert token
+    wait_until(lambda: box.serial_says("state setup"), seconds=20, what="the console's next block")
+    process.terminate()
+    assert process.wait(20) == 0
+    start()
+    from appliance.protocol import GetDraft
+
+    assert box.ask(GetDraft(session=token)).revision == 0
+
+
+def test_provisioning_is_noticed_by_its_file(
+    box: Box, start: Callable[..., subprocess.Popen[str]]
+) -> None:
+    start()
+    save_state(State(phase=Phase.FAILED), box.paths.state)
+    wait_until(lambda: box.serial_says("state failed"), seconds=20, what="news of state.json")
+
+
+def test_name_servers_are_written_when_the_network_says_them(
+    box: Box, start: Callable[..., subprocess.Popen[str]]
+) -> None:
+    start()
+    state = box.paths.root / "run/systemd/netif/state"
+    new = state.with_name("state.new")
+    new.write_text("DNS=192.0.2.1\n")
+    new.replace(state)
+    resolver = box.paths.runtime / "resolv.conf"
+    wait_until(
+        lambda: resolver.exists() and "192.0.2.1" in resolver.read_text(),
+        seconds=20, what="resolv.conf",
+    )  # fmt: skip
+
+
+def test_a_key_on_bootfs_switches_ssh_on(
+    box: Box, start: Callable[..., subprocess.Popen[str]]
+) -> None:
+    (box.paths.bootfs / "hearth.toml").write_text(f'ssh_key = "{SSH_KEY}"\n')
+    box.paths.ssh.mkdir()
+    start()
+    calls = box.paths.root / "systemctl"
+    wait_until(
+        lambda: calls.exists() and "ssh.service" in calls.read_text(), seconds=30, what="sshd"
+    )
+    assert (box.paths.runtime / "ssh/authorized_keys").read_text() == f"{SSH_KEY}\n"
+    key = box.paths.ssh / "ssh_host_ed25519_key"
+    assert key.stat().st_mode & 0o777 == 0o600
+    assert "ed25519" in key.with_suffix(".pub").read_text()
+
+
+def test_without_a_key_ssh_stays_off(box: Box, start: Callable[..., subprocess.Popen[str]]) -> None:
+    start()
+    wait_until(lambda: box.serial_says("claim code"), seconds=20, what="the console")
+    assert not (box.paths.root / "systemctl").exists()
+    assert not box.paths.ssh.exists()
+
+
+def test_an_interrupted_setup_starts_its_unit(
+    box: Box, start: Callable[..., subprocess.Popen[str]]
+) -> None:
+    save_state(State(phase=Phase.APPLYING), box.paths.state)
+    start()
+    assert "start --no-block hearth-provision.service" in (box.paths.root / "systemctl").read_text()
+
+
+def test_a_socket_from_systemd_is_used(box: Box) -> None:
+    """As sd_listen_fds(3) describes: the socket is descriptor 3, LISTEN_PID is the process."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as door:
+        door.bind(str(box.paths.agent_socket))
+        door.listen(5)
+        inode = box.paths.agent_socket.stat().st_ino
+        script = 'exec 3<&"$DOOR"; LISTEN_PID=$$ LISTEN_FDS=1 exec "$@"'
+        process = subprocess.Popen(
+            ["bash", "-c", script, "bash", *box.command("agent")],
+            env={**box.environment, "DOOR": str(door.fileno())},
+            pass_fds=(door.fileno(),),
+        )
+        try:
+            # Asked before the agent is up: the question waits in the socket.
+            assert box.ask(GetStatus()).data == "ok"
+            assert box.paths.agent_socket.stat().st_ino == inode
+        finally:
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(30) == 0
+
+
+def test_it_is_small(box: Box, start: Callable[..., subprocess.Popen[str]]) -> None:
+    process = start()
+    wait_until(lambda: box.serial_says("claim code"), seconds=20, what="the console")
+    rollup = Path(f"/proc/{process.pid}/smaps_rollup").read_text()
+    [pss] = [line.split()[1] for line in rollup.splitlines() if line.startswith("Pss:")]
+    assert int(pss) < 20 * 1024
+
+
+# ---- hearthctl ----------------------------------------------------------------------------------
+
+
+def test_status_for_people_and_for_scripts(
+    box: Box, start: Callable[..., subprocess.Popen[str]]
+) -> None:
+    start()
+    text = box.ctl("status").stdout
+    assert "state:       unclaimed" in text
+    assert "slot:        unknown" in text
+    table = json.loads(box.ctl("status", "--json").stdout)
+    assert table["phase"] == "unclaimed"
+    assert "error" in table["slot"]
+
+
+def test_status_without_an_agent_says_what_to_do(box: Box) -> None:
+    result = box.ctl("status")
+    assert result.returncode == 11
+    assert "the agent does not answer" in result.stderr
+    assert "hint: look at: journalctl -u hearth-agent" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_help_teaches_and_hides_what_is_for_units(box: Box) -> None:
+    text = box.ctl("--help").stdout
+    assert "hearthctl status --json" in text
+    assert "slot-good" not in text
+    assert "recovery-file" not in text
+    assert box.ctl("nonsense").returncode == 2
+
+
+def test_the_qr_code_is_one_that_a_reader_takes(box: Box) -> None:
+    """Turned back into modules and compared with the library's own matrix."""
+    import qrcode
+
+    text = box.ctl("qr", "http://192.0.2.15/").stdout
+    assert "\u00a0" not in text
+    code = qrcode.QRCode(border=2, error_correction=qrcode.constants.ERROR_CORRECT_L)
+    code.add_data("http://192.0.2.15/")
+    expected = code.get_matrix()
+    halves = {" ": (1, 1), "\u2580": (0, 1), "\u2584": (1, 0), "\u2588": (0, 0)}
+    rows: list[list[bool]] = []
+    for line in text.splitlines():
+        pairs = [halves[char] for char in line]
+        rows += [[bool(top) for top, _ in pairs], [bool(low) for _, low in pairs]]
+    assert rows[: len(expected)] == expected
