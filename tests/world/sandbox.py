@@ -10,11 +10,16 @@ from pathlib import Path
 from types import TracebackType
 
 from appliance.deadline import wait_until
+from appliance.layout import MIB
+from appliance.slotstate import INITIAL, write_next
 from world.tree import REPOSITORY
 
 ADDRESS = "192.0.2.10"
 ELSEWHERE = "198.51.100.7"  # a source address that is on no network of the appliance
 HOST_NAME = "hearth-0a1b"
+# What the initramfs would have left; the disk is a file with the two copies of the slot state.
+BOOT_REPORT = r"slot=A\ndisk=/data/card.img\ndata=ok\ndata_detail=\nfirst_boot=0\n"
+COMMAND_LINE = "rauc.slot=A quiet\n"
 OVERLAY = REPOSITORY / "overlays" / "base"
 CODE = {
     "appliance": "firstboot/appliance",
@@ -32,6 +37,7 @@ class Sandbox:
 
     def __init__(self, tree: Path, state: Path) -> None:
         self.tree = tree
+        self.state = state
         self.data = state / "data"
         self.etc = state / "etc"
         self._process: subprocess.Popen[bytes] | None = None
@@ -45,6 +51,7 @@ class Sandbox:
             argv = ["cp", "--archive", "--remove-destination", f"{source}/etc/.", str(self.etc)]
             subprocess.run(argv, check=True)
         self.data.mkdir(exist_ok=True)
+        self._make_card()
         read, write = os.pipe()
         self._process = subprocess.Popen(
             ["bwrap", "--unshare-net", "--unshare-pid", "--unshare-ipc", "--unshare-uts",
@@ -76,6 +83,7 @@ class Sandbox:
                 f"echo 0 > {ports}; chmod 1777 /dev/shm; mkdir -p -m 755 /run/hearth /run/units",
             ]
         )
+        self.run(["sh", "-c", f"printf '{BOOT_REPORT}' > /run/hearth/boot"])
         return self
 
     def __exit__(
@@ -115,6 +123,14 @@ class Sandbox:
         """Run a few lines with the appliance's own modules; what they print."""
         return self.run(["python3", "-c", code]).stdout
 
+    def _make_card(self) -> None:
+        card = self.data / "card.img"
+        if not card.exists():
+            with card.open("wb") as file:
+                file.truncate(8 * MIB)
+            write_next(card, INITIAL)
+        (self.state / "cmdline").write_text(COMMAND_LINE)
+
     def _binds(self) -> list[str]:
         libraries = Path("/usr/lib/python3/dist-packages")
         pairs = [(REPOSITORY / source, libraries / name) for name, source in CODE.items()]
@@ -127,4 +143,5 @@ class Sandbox:
             (Path(__file__).parent, Path("/scratch")),
         ]
         binds = [part for source, place in pairs for part in ("--ro-bind", str(source), str(place))]
+        binds += ["--ro-bind", str(self.state / "cmdline"), "/proc/cmdline"]
         return [*binds, "--bind", str(self.etc), "/etc", "--bind", str(self.data), "/data"]

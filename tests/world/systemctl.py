@@ -8,6 +8,7 @@ no restarts: those are systemd's, and are tested in the VM.
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shlex
@@ -22,6 +23,7 @@ from pathlib import Path
 UNIT_PATHS = (Path("/etc/systemd/system"), Path("/usr/lib/systemd/system"))
 RUN = Path("/run/units")
 START_SECONDS = 60
+JOBS: list[object] = []  # open lock files; they are released when this process ends
 
 
 class Unit:
@@ -67,15 +69,9 @@ class Unit:
             return
         for wanted in " ".join(self.values.get("Wants", [])).split():
             if wanted.endswith(".service"):
-                Unit(wanted).start(wait=True)
-        for kind, test in (("PathExists", Path.exists), ("PathIsDirectory", Path.is_dir)):
-            if not all(test(Path(path)) for path in self.values.get(f"Condition{kind}", [])):
-                return
-        if not all(Path(path).exists() for path in self.values.get("AssertPathExists", [])):
-            sys.exit(f"Assertion failed on job for {self.name}.")
-        for command in self.values.get("ExecCondition", []):
-            if subprocess.run(shlex.split(command), check=False).returncode:
-                return
+                subprocess.run(["systemctl", "start", wanted], check=False)
+        if not self._may_start():
+            return
         self._runtime_directory()
         kind = self.get("Type", "simple")
         if kind == "oneshot" and not wait:
@@ -86,6 +82,18 @@ class Unit:
             self._run_to_end(kind)
         else:
             self._spawn(notify=kind == "notify" and wait)
+
+    def _may_start(self) -> bool:
+        for kind, test in (("PathExists", Path.exists), ("PathIsDirectory", Path.is_dir)):
+            if not all(test(Path(path)) for path in self.values.get(f"Condition{kind}", [])):
+                return False
+        if not all(Path(path).exists() for path in self.values.get("AssertPathExists", [])):
+            sys.exit(f"Assertion failed on job for {self.name}.")
+        for command in self.values.get("ExecCondition", []):
+            if subprocess.run(shlex.split(command), check=False).returncode:
+                return False
+        # What is about the card and the kernel is not in the sandbox.
+        return Path(shlex.split(self.get("ExecStart"))[0]).exists()
 
     def stop(self) -> None:
         pid = self.pid()
@@ -210,32 +218,41 @@ def main(argv: list[str]) -> int:
         log = Unit(words[0]).log
         sys.stdout.write("\n".join(log.read_text().splitlines()[-12:]) if log.exists() else "")
         return 0
-    verb, names = words[0], words[1:]
-    if verb == "list-units":
+    if words[0] == "list-units":
         for record in sorted(RUN.glob("*.json")):
             if Unit(record.stem).is_failed():
                 print(f"{record.stem} loaded failed failed")
         return 0
-    for unit in map(Unit, names):
-        match verb:
-            case "start":
-                unit.start(wait="--no-block" not in argv)
-            case "stop":
-                unit.stop()
-            case "restart":
-                unit.stop()
-                unit.start(wait=True)
-            case "reload":
-                unit.reload()
-            case "reset-failed":
-                if unit.is_failed():
-                    unit.record.unlink()
-            case "is-active":
-                return 0 if unit.is_active() else 3
-            case "is-failed":
-                return 0 if unit.is_failed() else 1
-            case _:
-                return 2
+    codes = [act(words[0], Unit(name), wait="--no-block" not in argv) for name in words[1:]]
+    return max(codes)
+
+
+def act(verb: str, unit: Unit, *, wait: bool) -> int:
+    if verb in ("start", "stop", "restart"):
+        # One job at a time for a unit, as with systemd.
+        job = (RUN / f"{unit.name}.lock").open("w")
+        fcntl.flock(job, fcntl.LOCK_EX)
+        os.set_inheritable(job.fileno(), False)
+        JOBS.append(job)
+    match verb:
+        case "start":
+            unit.start(wait=wait)
+        case "stop":
+            unit.stop()
+        case "restart":
+            unit.stop()
+            unit.start(wait=True)
+        case "reload":
+            unit.reload()
+        case "reset-failed":
+            if unit.is_failed():
+                unit.record.unlink()
+        case "is-active":
+            return 0 if unit.is_active() else 3
+        case "is-failed":
+            return 0 if unit.is_failed() else 1
+        case _:
+            return 2
     return 0
 
 

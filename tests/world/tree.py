@@ -58,8 +58,11 @@ def ensure_tree() -> Path:
 
 def _install_packages(tree: Path, suite: str, packages: list[str]) -> None:
     sources = source_lines(find_mirrors(suite), debian_architecture())
-    no_cluster = 'mkdir -p "$1/etc/postgresql-common"; ' \
-        'echo "create_main_cluster = false" > "$1/etc/postgresql-common/createcluster.conf"'  # fmt: skip
+    settings = "$1/etc/postgresql-common"
+    no_cluster = (
+        f'mkdir -p "{settings}"; '
+        f'echo "create_main_cluster = false" > "{settings}/createcluster.conf"'
+    )
     _run(
         ["mmdebstrap", "--variant=apt", "--mode=root", "--aptopt=APT::Install-Recommends false",
          "--aptopt=Acquire::Languages none", "--dpkgopt=force-unsafe-io",
