@@ -20,8 +20,8 @@ timeout = 120
 graceful_timeout = 5
 keepalive = 15
 worker_tmp_dir = "/dev/shm"  # the heartbeat file must not be on the card
-# Measured (PSS of both processes): 44 MB without preloading, 45 with it, frozen heap or not:
-# reference counts unshare the pages anyway, and an arbiter that has imported nothing stays small.
+# Measured with Debian 13's Python 3.13 (PSS of both processes): 42.6 MB, and 42.3 with preloading,
+# since reference counts unshare the pages. Without it 15 MB of that sleep in the arbiter for good.
 preload_app = False
 accesslog = None
 errorlog = "-"

@@ -115,11 +115,11 @@ def _render_login(template: str) -> str:
 def login_addresses(status: Status) -> tuple[str, ...]:
     """What to type into Element at home, best first.
 
-    A name that the owner holds for later leads nowhere at home yet; our own mDNS name and our
+    A name that the owner holds for later leads nowhere at home yet; our own mDNS names and our
     address serve the same homeserver (overlays: nginx/https.conf.j2).
     """
     name = status.server_name
-    if not name.endswith(".local"):
+    if name not in status.names:
         name = suggest_server_name(status) or name
     numbers = [address for address in status.addresses if ":" not in address]
     return (f"https://{name}", *(f"https://{address}" for address in numbers[:1]))

@@ -41,7 +41,7 @@ def make_status(name: str, addresses: tuple[str, ...]) -> Status:
         (
             "family.local",
             ("2001:db8::7", "192.0.2.7"),
-            ("https://family.local", "https://192.0.2.7"),
+            ("https://hearth-ab12.local", "https://192.0.2.7"),
         ),
         ("home.example.org", ("2001:db8::7",), ("https://hearth-ab12.local",)),
     ],

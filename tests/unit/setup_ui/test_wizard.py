@@ -225,6 +225,16 @@ def test_once_applying_the_answers_are_closed(reviewed: Browser, page: str) -> N
     assert reviewed.get(f"/setup/{page}").path == "/progress"
 
 
+@pytest.mark.parametrize("zone", ["Europe/Berlin", "Etc/UTC", "Etc/GMT+2"])
+def test_a_time_zone_from_hearth_toml_is_offered(appliance: Appliance, zone: str) -> None:
+    appliance.stop()
+    preseed = f'claim_code = "{CODE}"\ntimezone = "{zone}"\n'
+    (appliance.paths.bootfs / "hearth.toml").write_text(preseed)
+    appliance.start()
+    browser = Browser(appliance.app).get("/claim").submit(code=CODE)
+    assert browser.value("timezone") == zone
+
+
 def test_a_note_about_hearth_toml_is_shown(appliance: Appliance) -> None:
     appliance.stop()
     (appliance.paths.bootfs / "hearth.toml").write_text(f'claim_code = "{CODE}"\ntimezon = "x"\n')
