@@ -25,7 +25,14 @@ from services import database, proxy
 from services.authority import device_file
 from services.homeserver import Homeserver, find_homeserver
 from services.owners import ensure_directory, find_owner
-from services.render import Action, Rendered, Template, fingerprint, render_templates
+from services.render import (
+    Action,
+    Rendered,
+    Template,
+    fingerprint,
+    render_templates,
+    yaml_scalar,
+)
 from services.timezone import ensure_timezone
 from services.units import Units
 
@@ -197,7 +204,8 @@ def _hide(text: str, secrets: Secrets) -> str:
     for field in fields(secrets):
         value = getattr(secrets, field.name)
         if value:
-            text = text.replace(value, HIDDEN)
+            for form in (value, yaml_scalar(value)[1:-1]):
+                text = text.replace(form, HIDDEN)
     return text
 
 
