@@ -61,7 +61,9 @@ def default_environment(binary: bytes) -> dict[str, str]:
         start = binary.find(b"bootdelay=") - 1
     end = binary.find(b"\0\0", start + 1)
     first = start
-    while first > 0 and (entry := re.search(rb"\0([\w.]+=[^\0]*)\Z", binary[max(0, first - 4096) : first])):
+    while first > 0 and (
+        entry := re.search(rb"\0([\w.]+=[^\0]*)\Z", binary[max(0, first - 4096) : first])
+    ):
         first -= len(entry.group(0))
     block = binary[first + 1 : end]
     values = dict(item.partition("=")[::2] for item in block.decode("ascii").split("\0"))
@@ -92,7 +94,8 @@ def _make_fat(context: Context, tree: Path, target: Path) -> None:
     )
     script = (
         f"find . -exec touch -d @{stamp} {{}} + && "
-        f"mkfs.vfat -F 32 -n {BOOTFS.label.upper()} -i {VOLUME_ID} --invariant /mnt/{target.name} >/dev/null && "
+        f"mkfs.vfat -F 32 -n {BOOTFS.label.upper()} -i {VOLUME_ID} --invariant"
+        f" /mnt/{target.name} >/dev/null && "
         f"mcopy -m -s -i /mnt/{target.name} $(ls | LC_ALL=C sort) ::/"
     )
     run([*sandbox, "sh", "-ec", script])

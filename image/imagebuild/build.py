@@ -121,9 +121,7 @@ def is_current(context: Context, layers: list[Path]) -> bool:
     )
 
 
-def finish(
-    context: Context, packages: PackageSet, layers: list[Path], summary: Summary
-) -> None:
+def finish(context: Context, packages: PackageSet, layers: list[Path], summary: Summary) -> None:
     """Compress, describe, and hand everything to the person who called sudo."""
     image = context.raw_image
     compressed = compress_image(context, image)

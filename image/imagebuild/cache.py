@@ -26,7 +26,7 @@ def hash_files(paths: Iterable[Path], *, base: Path) -> str:
     for path in sorted(_walk(paths)):
         mode = path.lstat().st_mode & 0o7777
         digest.update(f"{path.relative_to(base)}\0{mode:o}\0".encode())
-        content = os.readlink(path).encode() if path.is_symlink() else path.read_bytes()
+        content = os.fsencode(path.readlink()) if path.is_symlink() else path.read_bytes()
         digest.update(hashlib.sha256(content).digest())
     return digest.hexdigest()
 

@@ -65,7 +65,9 @@ def default_cache() -> Path:
     return (home or Path.home()) / ".cache" / "hearth"
 
 
-def make_context(recipe: Recipe, *, build: Path | None = None, cache: Path | None = None) -> Context:
+def make_context(
+    recipe: Recipe, *, build: Path | None = None, cache: Path | None = None
+) -> Context:
     context = Context(recipe, build or recipe.source / "build", cache or default_cache())
     for path in (context.build, context.cache, context.debs, context.layers, context.logs):
         path.mkdir(parents=True, exist_ok=True)

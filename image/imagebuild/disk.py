@@ -53,7 +53,7 @@ def make_slot(context: Context, layers: Sequence[Path], target: Path) -> None:
 
 
 def assemble_image(bootfs: Path, slot: Path, target: Path) -> None:
-    """MBR with partitions 1 and 2, both copies of the slot state, file systems; holes stay holes."""
+    """MBR with partitions 1 and 2, the slot state, both file systems; holes stay holes."""
     partial = target.with_suffix(".partial")
     with partial.open("wb") as image:
         image.truncate(IMAGE_SIZE)

@@ -68,8 +68,13 @@ def find_mirrors(suite: str, *, mirror: str | None = None) -> tuple[Mirror, ...]
     if mirror is None:
         codename = platform.freedesktop_os_release().get("VERSION_CODENAME", "")
         lines = run(
-            ["apt-get", "indextargets", "--format", "$(RELEASE) $(REPO_URI)",
-             "Created-By: Packages"],  # fmt: skip
+            [
+                "apt-get",
+                "indextargets",
+                "--format",
+                "$(RELEASE) $(REPO_URI)",
+                "Created-By: Packages",
+            ],
         ).stdout.splitlines()
         found = dict(reversed([line.split(maxsplit=1) for line in lines]))
         main = found.get(codename)

@@ -64,11 +64,10 @@ def load_order(wanted: list[str], available: dict[str, Path]) -> list[str]:
 
 def _pack(context: Context, tree: Path, target: Path) -> None:
     """cpio newc, sorted, all files of root and of the same date: the same bytes every time."""
-    sandbox = inside(
-        context.tools, binds=[(tree, "/srv"), (target.parent, "/mnt")], cwd="/srv"
-    )
+    sandbox = inside(context.tools, binds=[(tree, "/srv"), (target.parent, "/mnt")], cwd="/srv")
     script = (
         "find . -exec touch -h -d @0 {} + && find . -print0 | LC_ALL=C sort -z"
-        f" | cpio -0 -o -H newc --reproducible -R 0:0 --quiet | zstd -q -19 -f -o /mnt/{target.name}"
+        " | cpio -0 -o -H newc --reproducible -R 0:0 --quiet"
+        f" | zstd -q -19 -f -o /mnt/{target.name}"
     )
     run([*sandbox, "sh", "-ec", script])

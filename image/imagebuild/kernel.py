@@ -11,6 +11,7 @@ import lzma
 import tarfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
+from typing import IO, cast
 
 from appliance.errors import ImageError
 from appliance.run import run, spawn
@@ -84,7 +85,10 @@ def _unpack_modules(context: Context, package: Package, target: Path) -> None:
             _write(target / path, data)
     by_name = {module_name(path): path for path in content}
     roots = [path for path in content if path.startswith(kernel.module_directories)]
-    named = (*kernel.modules, *(name for names in kernel.initramfs_lists.values() for name in names))
+    named = (
+        *kernel.modules,
+        *(name for names in kernel.initramfs_lists.values() for name in names),
+    )
     roots += [by_name[key] for name in named if (key := module_name(name)) in by_name]
     for path in _closure(roots, content, by_name):
         _write(target / path, content[path])
@@ -128,7 +132,8 @@ def deb_files(context: Context, package: Package) -> Iterator[tuple[str, bytes]]
          "dpkg-deb", "--fsys-tarfile", f"/debs/{package.deb}"], output=-1,
     )  # fmt: skip
     assert pipe.stdout is not None
-    with tarfile.open(fileobj=pipe.stdout.buffer, mode="r|") as archive:  # type: ignore[attr-defined]
+    binary = cast("IO[bytes]", pipe.stdout.buffer)  # type: ignore[attr-defined]
+    with tarfile.open(fileobj=binary, mode="r|") as archive:
         for member in archive:
             if member.isreg():
                 file = archive.extractfile(member)

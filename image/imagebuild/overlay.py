@@ -82,9 +82,7 @@ def source_date_epoch(context: Context) -> int:
     return int(max(stamps, default=0))
 
 
-def _make(
-    context: Context, packages: PackageSet, layers: Sequence[Path], target: Path
-) -> None:
+def _make(context: Context, packages: PackageSet, layers: Sequence[Path], target: Path) -> None:
     source = context.recipe.source
     for name in DEVICE_PACKAGES:
         shutil.copytree(

@@ -67,8 +67,8 @@ def _prepare(
     """Extract the first shell and its friends, so that preinst scripts can run at all."""
     profile = context.recipe.profile
     excludes = " ".join(f"--exclude=.{pattern}" for pattern in profile.path_exclude)
-    _in_tools(context, root, log, "/bin/sh", "-efc", EXTRACT, excludes,
-              *(f"/debs/{p.deb}" for p in packages if p.name in _first_names(packages)))  # fmt: skip
+    first = [f"/debs/{p.deb}" for p in packages if p.name in _first_names(packages)]
+    _in_tools(context, root, log, "/bin/sh", "-efc", EXTRACT, excludes, *first)
     dpkg = root / "var/lib/dpkg"
     for name in ("info", "updates", "triggers", "alternatives", "parts"):
         (dpkg / name).mkdir(parents=True, exist_ok=True)
@@ -91,7 +91,9 @@ def _prepare(
 
 
 EXTRACT = """
-for deb; do dpkg-deb --fsys-tarfile "$deb" | tar --extract --keep-directory-symlink $0 -C /target; done
+for deb; do
+    dpkg-deb --fsys-tarfile "$deb" | tar --extract --keep-directory-symlink $0 -C /target
+done
 [ -e /target/usr/bin/awk ] || ln -s mawk /target/usr/bin/awk
 cp -n /target/usr/share/base-passwd/passwd.master /target/etc/passwd
 cp -n /target/usr/share/base-passwd/group.master /target/etc/group
@@ -199,7 +201,9 @@ def _clean(root: Path) -> None:
         directory = root / name
         if directory.is_dir():
             for child in directory.iterdir():
-                shutil.rmtree(child) if child.is_dir() and not child.is_symlink() else child.unlink()
+                shutil.rmtree(
+                    child
+                ) if child.is_dir() and not child.is_symlink() else child.unlink()
     for old in (root / "var/lib/dpkg").glob("*-old"):
         old.unlink()
     for key in (root / "etc/ssh").glob("ssh_host_*"):

@@ -30,7 +30,7 @@ def inside(
     prefix = ["bwrap", "--die-with-parent", "--new-session", "--unshare-pid", "--unshare-ipc"]
     prefix += ["--cap-add", "ALL"]
     prefix += ["--bind" if writable else "--ro-bind", os.fspath(tree), "/"]
-    prefix += ["--dev", "/dev", "--proc", "/proc", "--tmpfs", "/tmp", "--tmpfs", "/run"]  # noqa: S108
+    prefix += ["--dev", "/dev", "--proc", "/proc", "--tmpfs", "/tmp", "--tmpfs", "/run"]
     if network:
         for file in ("/etc/resolv.conf", "/etc/hosts", "/etc/ssl/certs"):
             if Path(file).exists():

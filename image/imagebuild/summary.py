@@ -55,7 +55,11 @@ class Summary:
         """Text for people, widest column first."""
         lines = ["", "stage                          seconds"]
         lines += [f"  {name:<28} {seconds:7.1f}" for name, seconds in self.stages]
-        lines += [f"  {'total':<28} {self.seconds:7.1f}", "", "what takes the space                MB"]
+        lines += [
+            f"  {'total':<28} {self.seconds:7.1f}",
+            "",
+            "what takes the space                MB",
+        ]
         ordered = sorted(self.sizes, key=lambda row: -row[1])
         lines += [f"  {name:<28} {size / 1e6:7.1f}" for name, size in ordered]
         lines += ["", "artefacts                           MB  sha256"]

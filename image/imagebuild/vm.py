@@ -14,6 +14,7 @@ import subprocess  # noqa: TID251 - only for the type of what spawn() returns
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from appliance.deadline import Deadline, wait_until
 from appliance.errors import CommandError, MissingToolError
@@ -146,6 +147,7 @@ class Machine:
             connection.connect(os.fspath(self.monitor))
             stream = connection.makefile("rw")
             stream.readline()
+            reply: dict[str, Any] = {}
             for request in ({"execute": "qmp_capabilities"},
                             {"execute": name, "arguments": arguments}):  # fmt: skip
                 stream.write(json.dumps(request) + "\n")

@@ -13,15 +13,13 @@ SVG = (
 def render_qr(text: str) -> Markup:
     """An ``<svg>`` element; its size comes from the style sheet.
 
-    ``python3-qrcode`` makes the modules; its SVG factory writes sizes in millimetres and a colour
-    into the element, which a style sheet could not change, so the path is written here.
+    segno makes the modules (pure Python; python3-qrcode would bring Pillow and its codecs). The
+    path is written here, because colours and size are the style sheet's.
     """
-    import qrcode  # only the pages that show one pay for it
-    from qrcode.constants import ERROR_CORRECT_M
+    import segno  # only the pages that show one pay for it
 
-    code = qrcode.QRCode(border=4, error_correction=ERROR_CORRECT_M)
-    code.add_data(text)
-    matrix = code.get_matrix()
+    code = segno.make(text, error="m", micro=False)
+    matrix = [[bool(module) for module in row] for row in code.matrix_iter(border=4)]
     path = "".join(
         f"M{x} {y}h{length}v1h-{length}z"
         for y, row in enumerate(matrix)

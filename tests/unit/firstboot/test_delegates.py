@@ -72,7 +72,7 @@ def test_the_certificate_for_anyone_and_its_fingerprint(machine: Machine) -> Non
 
 def test_the_agent_loads_no_big_library() -> None:
     """It stays in memory for good; what these need is done by children."""
-    big = ("cryptography", "jinja2", "qrcode", "requests", "flask", "psycopg2", "PIL", "yaml")
+    big = ("cryptography", "jinja2", "segno", "requests", "flask", "psycopg2", "PIL", "yaml")
     code = (
         "import sys, firstboot.resident, services.authority;"
         f"print([name for name in {big!r} if name in sys.modules])"
