@@ -6,6 +6,7 @@ without a clock may have issued it at a wrong date.
 
 from __future__ import annotations
 
+import fcntl
 import socket
 
 from appliance.log import logger
@@ -19,7 +20,7 @@ from services.authority_issue import (
     ensure_device_certificate,
     ensure_issuer,
 )
-from services.configuration import apply_configuration
+from services.configuration import ensure_pages
 from services.mdns import ALIAS, own_name
 from services.network import local_addresses
 from services.units import Units
@@ -36,13 +37,16 @@ def ensure_certificate(paths: Paths, *, final: bool) -> bool:
 
     ``final``: the server name is decided, so the root signs for it and its key is given up.
     """
-    changed = ensure_authority(paths)
     settings = load_settings(paths.settings)
     server_name = settings.server.name if settings and final else None
-    if server_name is not None:
-        changed = ensure_issuer(paths, server_name) or changed
-    names = certificate_names(server_name, local_names())
-    return ensure_device_certificate(paths, names, local_addresses()) or changed
+    # The timer's run and the provisioning may meet: two authorities would be one too many.
+    with (paths.runtime / "certificate.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        changed = ensure_authority(paths)
+        if server_name is not None:
+            changed = ensure_issuer(paths, server_name) or changed
+        names = certificate_names(server_name, local_names())
+        return ensure_device_certificate(paths, names, local_addresses()) or changed
 
 
 def renew_certificate(paths: Paths, units: Units) -> bool:
@@ -52,10 +56,8 @@ def renew_certificate(paths: Paths, units: Units) -> bool:
         logger.info("setup is at work on the certificate; nothing to do")
         return False
     changed = ensure_certificate(paths, final=phase is Phase.READY)
-    if phase is Phase.READY:
-        report_actions: tuple[str, ...] = ()
-    else:
-        report_actions = apply_configuration(paths, units, boot=True).actions
-    if changed and not report_actions and units.is_active(proxy.UNIT):
+    if phase is not Phase.READY and ensure_pages(paths, units):
+        return True
+    if changed and units.is_active(proxy.UNIT):
         units.reload(proxy.UNIT)
     return changed

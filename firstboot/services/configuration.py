@@ -96,6 +96,24 @@ def apply_configuration(
     return ApplyReport(dry_run=False, checked=needs_check, changes=changes, actions=actions)
 
 
+def ensure_pages(paths: Paths, units: Units) -> bool:
+    """HTTPS for the pages alone, before setup is over; False when nginx has it already."""
+    if (paths.rendered / proxy.TEMPLATES[0].target).exists():
+        return False
+    plan = Plan(
+        settings=None,
+        secrets=Secrets(),
+        version="",
+        homeserver=None,
+        templates=proxy.TEMPLATES,
+    )
+    ensure_directory(paths, paths.rendered)
+    for item in render_plan(paths, plan, config=paths.rendered):
+        _write(paths, paths.rendered, item)
+    _act(units, proxy.UNIT, Action.RELOAD)
+    return True
+
+
 def is_applied(paths: Paths) -> bool:
     """Whether everything in place is what would be rendered now, and was accepted."""
     plan = load_plan(paths)

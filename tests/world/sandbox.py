@@ -16,6 +16,9 @@ from world.tree import REPOSITORY
 
 ADDRESS = "192.0.2.10"
 ELSEWHERE = "198.51.100.7"  # a source address that is on no network of the appliance
+ADDRESS6 = "2001:db8:1:2::10"
+NEIGHBOUR6 = "2001:db8:1:2:a:b:c:d"
+ELSEWHERE6 = "2001:db8:1:3::10"
 HOST_NAME = "hearth-0a1b"
 # What the initramfs would have left; the disk is a file with the two copies of the slot state.
 BOOT_REPORT = r"slot=A\ndisk=/data/card.img\ndata=ok\ndata_detail=\nfirst_boot=0\n"
@@ -71,6 +74,9 @@ class Sandbox:
             # Not every development kernel has dummy devices; lo takes any address.
             f"ip address add {ADDRESS}/24 dev lo",
             f"ip address add {ELSEWHERE}/32 dev lo",
+            f"ip address add {ADDRESS6}/64 dev lo nodad",
+            f"ip address add {NEIGHBOUR6}/128 dev lo nodad",
+            f"ip address add {ELSEWHERE6}/128 dev lo nodad",
             "systemd-sysusers",
         ):
             self.run(line.split())

@@ -24,13 +24,22 @@ from world.appliance import (
     load_state,
     wait_for_setup,
 )
-from world.sandbox import ADDRESS, ELSEWHERE, Sandbox
+from world.sandbox import ADDRESS, ADDRESS6, ELSEWHERE, ELSEWHERE6, NEIGHBOUR6, Sandbox
 from world.tree import ensure_tree
 
 pytestmark = [pytest.mark.world, pytest.mark.timeout(1800)]
 
 # Issue 2, "Numbers": PSS of all processes, provisioned and idle, in MB.
 MEMORY_MUST = {"synapse": 480, "dendrite": 350}
+# Source, target, and whether the source is on a network of the target's.
+SOURCES = (
+    ("127.0.0.1", "127.0.0.1", True),
+    (ADDRESS, ADDRESS, True),
+    (ELSEWHERE, ADDRESS, False),
+    (NEIGHBOUR6, ADDRESS6, True),
+    (ELSEWHERE6, ADDRESS6, False),
+)
+PAIRS = tuple((source, target) for source, target, _ in SOURCES)
 CAGED = ("nginx", "hearth-ui", "hearth-synapse", "hearth-dendrite", "hearth-postgresql")
 
 MESSAGE = """
@@ -97,14 +106,14 @@ print(json.dumps([status, body == photo, too_much]))
 
 ADMIN = """
 import http.client, socket, ssl
-def status(source):
+def status(source, target):
     context = ssl.create_default_context(cafile=str(AUTHORITY))
-    plain = socket.create_connection((%(address)r, 443), 30, (source, 0))
+    plain = socket.create_connection((target, 443), 30, (source, 0))
     connection = http.client.HTTPConnection(%(server)r)
     connection.sock = context.wrap_socket(plain, server_hostname=%(server)r)
     connection.request("GET", "/_synapse/admin/v1/register")
     return connection.getresponse().status
-print(json.dumps([status(%(address)r), status(%(elsewhere)r)]))
+print(json.dumps([status(*pair) for pair in %(pairs)r]))
 """
 
 
@@ -115,7 +124,7 @@ def fill(code: str, software: str = "synapse") -> str:
         "password": PASSWORD,
         "server": SERVER_NAME,
         "address": ADDRESS,
-        "elsewhere": ELSEWHERE,
+        "pairs": PAIRS,
     }
 
 
@@ -184,9 +193,9 @@ def test_media_pass_in_both_directions_up_to_the_limit(provisioned: Provisioned)
 
 
 def test_admin_api_is_not_there_for_sources_off_the_link(provisioned: Provisioned) -> None:
-    near, far = client(provisioned.sandbox, fill(ADMIN))
-    assert near != 404
-    assert far == 404
+    answers = client(provisioned.sandbox, fill(ADMIN))
+    seen = [(*pair, answer != 404) for pair, answer in zip(PAIRS, answers, strict=True)]
+    assert seen == list(SOURCES)
 
 
 def test_discovery_and_names(provisioned: Provisioned) -> None:
@@ -367,6 +376,25 @@ def test_an_interrupted_setup_goes_on_after_a_reboot(tmp_path: Path, step: str) 
         boot(sandbox)
         state = wait_for_setup(sandbox)
         assert state["phase"] == "ready", state["steps"]
+        assert client(sandbox, fill("print(json.dumps(len(login(%(owner)r, %(password)r))))")) > 0
+
+
+def test_pages_have_https_before_setup_and_keep_their_authority(tmp_path: Path) -> None:
+    with Sandbox(ensure_tree(), tmp_path) as sandbox:
+        answer_wizard(sandbox, "dendrite")
+        state = sandbox.data / "hearth" / "state.json"
+        state.write_text(state.read_text().replace("applying", "setup"))
+        boot(sandbox)
+        sandbox.hearthctl("certificate")
+        code = "print(json.dumps(ask_https('hearth.local', '/', authority=AUTHORITY).status))"
+        assert client(sandbox, code) < 400
+        root = _hash(sandbox.data / "certificates" / "authority.pem")
+        state.write_text(state.read_text().replace("setup", "applying"))
+        sandbox.run(["systemctl", "start", "--no-block", "hearth-provision"])
+        assert wait_for_setup(sandbox)["phase"] == "ready"
+        assert client(sandbox, code) < 400
+        assert _hash(sandbox.data / "certificates" / "authority.pem") == root
+        sandbox.hearthctl("certificate")
         assert client(sandbox, fill("print(json.dumps(len(login(%(owner)r, %(password)r))))")) > 0
 
 
