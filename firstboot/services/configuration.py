@@ -8,7 +8,6 @@ parser would delay every start by minutes on a slow board.
 
 from __future__ import annotations
 
-import difflib
 import json
 import shutil
 import tempfile
@@ -44,7 +43,10 @@ HIDDEN = "(hidden)"
 
 @dataclass(frozen=True, kw_only=True)
 class Change:
-    """One file under Paths.rendered that is new, different or gone; ``diff`` hides secrets."""
+    """One file under Paths.rendered that is new, different or gone.
+
+    ``diff`` is for a dry run only, and hides secrets.
+    """
 
     target: str
     what: str
@@ -78,7 +80,7 @@ def apply_configuration(
     """Bring /etc in line with the settings. Raises CheckerError, and then nothing has changed."""
     plan = load_plan(paths)
     items = render_plan(paths, plan, config=paths.rendered)
-    changes = find_changes(paths, items, plan.secrets)
+    changes = find_changes(paths, items, plan.secrets, with_diff=dry_run)
     mark = fingerprint(plan.version, items)
     needs_check = not boot and mark != _load_mark(paths)
     if needs_check:
@@ -192,7 +194,9 @@ def check_plan(paths: Paths, plan: Plan) -> None:
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def find_changes(paths: Paths, items: Sequence[Rendered], secrets: Secrets) -> tuple[Change, ...]:
+def find_changes(
+    paths: Paths, items: Sequence[Rendered], secrets: Secrets, *, with_diff: bool = False
+) -> tuple[Change, ...]:
     """Files to write and files of ours that no template makes any more."""
     wanted = {item.target: item.text for item in items}
     present = {
@@ -207,14 +211,18 @@ def find_changes(paths: Paths, items: Sequence[Rendered], secrets: Secrets) -> t
         if old == new:
             continue
         what = "new" if old is None else "gone" if new is None else "different"
-        lines = difflib.unified_diff(
-            _hide(old or "", secrets).splitlines(keepends=True),
-            _hide(new or "", secrets).splitlines(keepends=True),
-            f"{paths.rendered}/{target} (now)",
-            f"{paths.rendered}/{target} (then)",
-        )
-        found.append(Change(target=target, what=what, diff="".join(lines)))
+        name = f"{paths.rendered}/{target}"
+        diff = _diff(name, old or "", new or "", secrets) if with_diff else ""
+        found.append(Change(target=target, what=what, diff=diff))
     return tuple(found)
+
+
+def _diff(name: str, old: str, new: str, secrets: Secrets) -> str:
+    import difflib  # only a dry run needs it, and every boot runs this module
+
+    old_lines, new_lines = (_hide(text, secrets).splitlines(keepends=True) for text in (old, new))
+    lines = difflib.unified_diff(old_lines, new_lines, f"{name} (now)", f"{name} (then)")
+    return "".join(lines)
 
 
 def _hide(text: str, secrets: Secrets) -> str:
