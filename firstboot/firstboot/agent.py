@@ -55,12 +55,24 @@ from firstboot.status import load_facts, measure_status
 
 AUTHORITY_FILE = "hearth-authority.crt"
 RECOVERY_FILE = "hearth-recovery.bin"
+PREPARE_SECONDS = 60.0
 
 
 class Agent:
-    """``Agent(Paths(tmp_path), host=...)`` is a whole agent; ``serve_forever`` in a thread."""
+    """``Agent(Paths(tmp_path), host=...)`` is a whole agent; ``serve_forever`` in a thread.
 
-    def __init__(self, paths: Paths, *, host: Host | None = None, clock: Clock = time) -> None:
+    With ``prepare=False`` the caller calls ``prepare`` itself, beside ``serve_forever``: the first
+    page then waits neither for a hash nor for a write to the card.
+    """
+
+    def __init__(
+        self,
+        paths: Paths,
+        *,
+        host: Host | None = None,
+        clock: Clock = time,
+        prepare: bool = True,
+    ) -> None:
         self.paths = paths
         self.host: Host = host or SystemHost()
         self.facts = load_facts(paths)
@@ -72,28 +84,42 @@ class Agent:
         self.gate = Gate(paths, clock=clock)
         self.setup = Setup(paths, self.host)
         self._lock = threading.RLock()
+        self._prepared = threading.Event()
         self._door: Door | None = None
-        self.prepare()
+        self.setup.ensure_state()
+        if prepare:
+            self.prepare()
 
     # ---- life ---------------------------------------------------------------------------
 
+    @property
+    def is_prepared(self) -> bool:
+        return self._prepared.is_set()
+
     def prepare(self) -> None:
-        """What a start has to put right: preseed, claim code, left-overs."""
+        """What a start has to put right: preseed, claim code, left-overs, a setup cut short."""
         self.preseed = load_preseed(self.paths)
         for note in self.preseed.notes:
             logger.warning("%s", note)
-        self.setup.ensure_state()
         if self.setup.phase is not Phase.READY:
             self.gate.claim_code.prepare(self.preseed.claim_code)
         self.settle()
+        self._go_on()
+        self._prepared.set()
+        self.on_change()
 
     def serve_forever(self, *, ready: Callable[[], None] = lambda: None) -> None:
         """Answer until ``shutdown``; ``ready`` is called once the socket is there."""
-        self._door = Door(listen(self.paths.agent_socket), self.answer)
-        self._go_on()
+        door = self.open()
         ready()
-        self._door.serve()
+        door.serve()
         self.gate.sessions.save()
+
+    def open(self) -> Door:
+        """The door, so that ``shutdown`` works from then on."""
+        if self._door is None:
+            self._door = Door(listen(self.paths.agent_socket), self.answer)
+        return self._door
 
     def shutdown(self) -> None:
         if self._door is not None:
@@ -139,6 +165,8 @@ class Agent:
             return internal_error()
 
     def handle(self, request: Request) -> Result:  # noqa: C901 - one case per request
+        if not isinstance(request, GetStatus) and not self._prepared.wait(PREPARE_SECONDS):
+            raise StateError("The appliance is still starting.", hint="try again in a minute")
         match request:
             case GetStatus():
                 return self.status()

@@ -18,7 +18,7 @@ from firstboot.codes import show_code
 from firstboot.console import Console
 from firstboot.screen import View
 from services.filewatch import FileWatch
-from services.mdns import Alias, own_name
+from services.mdns import Alias, OwnName
 from services.network import local_addresses, open_netlink
 from services.resolver import network_state, update_resolver
 from services.ssh import enable_ssh
@@ -36,8 +36,7 @@ class Watch:
         self._paths = agent.paths
         self._alias = Alias()
         self._console = Console(agent.paths)
-        self._own_name = ""
-        self._asked_for: tuple[object, ...] = ()
+        self._own = OwnName(socket.gethostname())
         self._netlink = open_netlink()
         agent.paths.certificates.mkdir(mode=0o751, exist_ok=True)
         wanted = (agent.paths.hearth, agent.paths.certificates, network_state(agent.paths).parent)
@@ -51,7 +50,7 @@ class Watch:
     def names(self) -> tuple[str, ...]:
         """The names that are really announced, the unique one first."""
         shared = (self._alias.name,) if self._alias.is_established else ()
-        return (*((self._own_name,) if self._own_name else ()), *shared)
+        return (*((self._own.name,) if self._own.name else ()), *shared)
 
     def wake(self) -> None:
         os.write(self._wake_write, b"x")
@@ -76,7 +75,10 @@ class Watch:
         update_resolver(self._paths)
         addresses = local_addresses()
         self._alias.update(addresses)
-        self._ask_own_name(addresses)
+        if addresses:
+            self._own.refresh((addresses, self._alias.is_established))
+        if not self._agent.is_prepared:
+            return  # it wakes us when it is, and then there is a claim code to show
         code = self._agent.gate.claim_code
         self._console.show(
             View(
@@ -86,15 +88,9 @@ class Watch:
             )
         )
 
-    def _ask_own_name(self, addresses: tuple[str, ...]) -> None:
-        """Only when the answer may be another: it starts a program."""
-        circumstances = (addresses, self._alias.is_established)
-        if not self._own_name or circumstances != self._asked_for:
-            self._own_name = own_name() if addresses else ""
-            self._asked_for = circumstances
-
     def _wait(self) -> None:
-        timeout = self._alias.wait_seconds()
+        waits = (self._alias.wait_seconds(), self._own.wait_seconds())
+        timeout = min((wait for wait in waits if wait is not None), default=None)
         while self._take_news(timeout) and not self._stopping:
             timeout = SETTLE_SECONDS
 
@@ -132,22 +128,35 @@ class Watch:
 
 def run_agent(paths: Paths) -> int:
     """``python3 -m firstboot agent``: until SIGTERM."""
-    agent = Agent(paths)
+    agent = Agent(paths, prepare=False)
     watch = Watch(agent)
+    failures: list[Exception] = []
 
     def stop(_signal: int, _frame: FrameType | None) -> None:
         agent.shutdown()
 
+    def prepare() -> None:
+        try:
+            agent.prepare()
+        except Exception as error:
+            # Without a claim code nobody can get in: end, so that systemd starts us anew.
+            logger.exception("the agent cannot prepare")
+            failures.append(error)
+            agent.shutdown()
+            return
+        _start_ssh(agent)
+
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
-    thread = threading.Thread(target=watch.run, name="watch", daemon=True)
-    thread.start()
-    ssh = threading.Thread(target=_start_ssh, args=(agent,), name="ssh", daemon=True)
-    ssh.start()
+    watcher = threading.Thread(target=watch.run, name="watch", daemon=True)
+    # Ready first: what has asked already waits in the socket that systemd opened.
+    agent.open()
+    threading.Thread(target=prepare, name="prepare", daemon=True).start()
+    watcher.start()
     agent.serve_forever(ready=notify_ready)
     watch.stop()
-    thread.join(timeout=10)
-    return 0
+    watcher.join(timeout=10)
+    return 1 if failures else 0
 
 
 def _start_ssh(agent: Agent) -> None:

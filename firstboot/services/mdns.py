@@ -118,6 +118,43 @@ class Alias:
         end(child.process)
 
 
+class OwnName:
+    """The machine's unique name as avahi announces it, and back again after a false alarm.
+
+    avahi takes another name (hearth-xxxx-2) when it believes that ours is in use. It also believes
+    so when it hears its own announcement from an address that it has just given up, as at a start.
+    Ours is made from the machine-id, so it is taken back after a while.
+    """
+
+    def __init__(self, host: str, *, clock: Clock = time) -> None:
+        self.name = ""
+        self._host = host
+        self._clock = clock
+        self._asked_for: object = None
+        self._restore_at: float | None = None
+
+    def wait_seconds(self) -> float | None:
+        """Until the name is due to be taken back; None when it is right."""
+        if self._restore_at is None:
+            return None
+        return max(0.0, self._restore_at - self._clock.monotonic())
+
+    def refresh(self, circumstances: object) -> None:
+        """Ask avahi again if ``circumstances`` have changed or there is no right answer yet."""
+        if self._restore_at is not None and self.wait_seconds() == 0:
+            run(["avahi-set-host-name", self._host], check=False, timeout=ASK_SECONDS)
+            self._restore_at = None
+            self.name = ""
+        if not self.name or circumstances != self._asked_for:
+            self.name = own_name()
+            self._asked_for = circumstances
+        is_right = self.name in ("", f"{self._host}.local")
+        if is_right:
+            self._restore_at = None
+        elif self._restore_at is None:
+            self._restore_at = self._clock.monotonic() + RETRY_SECONDS
+
+
 def own_name() -> str:
     """The name under which avahi really announces this machine, or an empty string.
 

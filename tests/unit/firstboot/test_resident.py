@@ -172,7 +172,11 @@ def test_an_interrupted_setup_starts_its_unit(
 ) -> None:
     save_state(State(phase=Phase.APPLYING), box.paths.state)
     start()
-    assert "start --no-block hearth-provision.service" in (box.paths.root / "systemctl").read_text()
+    calls = box.paths.root / "systemctl"
+    wanted = "start --no-block hearth-provision.service"
+    wait_until(
+        lambda: calls.exists() and wanted in calls.read_text(), seconds=30, what="provisioning"
+    )
 
 
 def test_a_socket_from_systemd_is_used(box: Box) -> None:

@@ -18,6 +18,7 @@ from appliance.protocol import (
     decode_reply,
     encode_request,
 )
+from firstboot.agent import Agent
 from unit.firstboot.machine import Machine, exchange, served
 
 GARBAGE = 10_000
@@ -136,3 +137,20 @@ def test_a_user_who_is_not_allowed_is_refused(machine: Machine) -> None:
         machine.agent._door._users = frozenset()
         reply = json.loads(exchange(path, STATUS))
     assert reply["error"]["kind"] == "AccessError"
+
+
+def test_the_first_page_does_not_wait_for_the_claim_code(tmp_path: Path) -> None:
+    """A question that needs the code waits until there is one, and is then answered."""
+    machine = Machine(tmp_path)
+    agent = Agent(machine.paths, host=machine.host, clock=machine.clock, prepare=False)
+    with served(agent) as path:
+        assert decode_reply(GetStatus(), exchange(path, STATUS)).phase == "unclaimed"
+        replies: list[bytes] = []
+        claim = encode_request(Claim(code="AAAA-AAAA", source="a"))
+        thread = threading.Thread(target=lambda: replies.append(exchange(path, claim)))
+        thread.start()
+        thread.join(0.3)
+        assert replies == []
+        agent.prepare()
+        thread.join(20)
+        assert json.loads(replies[0])["error"]["message"] == "This is not the claim code."

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from services.mdns import RETRY_SECONDS, Alias, own_name
+from services.mdns import RETRY_SECONDS, Alias, OwnName, own_name
 from unit.firstboot.machine import HandClock
 
 # avahi-publish 0.8 says these words on success and on a collision (avahi-publish.c).
@@ -96,3 +96,22 @@ def test_without_avahi(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 def test_the_own_name_is_asked_from_avahi(avahi: Path) -> None:
     assert own_name() == "hearth-ab12.local"
+
+
+def test_a_false_alarm_about_the_own_name_is_put_right(avahi: Path) -> None:
+    """As seen at a start: avahi hears itself and calls itself hearth-ab12-2."""
+    (avahi / "busctl").write_text('#!/bin/sh\necho "s \\"$(cat $TMPDIR/name)\\""\n')
+    (avahi / "avahi-set-host-name").write_text('#!/bin/sh\necho "$1.local" > $TMPDIR/name\n')
+    (avahi / "avahi-set-host-name").chmod(0o755)
+    (avahi / "name").write_text("hearth-ab12-2.local\n")
+    clock = HandClock()
+    own = OwnName("hearth-ab12", clock=clock)
+    own.refresh("cable")
+    assert own.name == "hearth-ab12-2.local"
+    assert own.wait_seconds() == RETRY_SECONDS
+    own.refresh("cable")
+    assert own.name == "hearth-ab12-2.local"
+    clock.now += RETRY_SECONDS
+    own.refresh("cable")
+    assert own.name == "hearth-ab12.local"
+    assert own.wait_seconds() is None
