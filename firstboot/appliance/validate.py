@@ -31,7 +31,8 @@ def check_owner_name(name: str) -> str:
         raise FieldError("name", message, hint=f"use {name.lower()!r}")
     if not LOCALPART.fullmatch(name) or name.startswith(("_", "-", ".")):
         message = f"{name!r} has characters that a Matrix name cannot have."
-        raise FieldError("name", message, hint="use a to z in lower case, 0 to 9, dot, hyphen and underscore")
+        hint = "use a to z in lower case, 0 to 9, dot, hyphen and underscore"
+        raise FieldError("name", message, hint=hint)
     if len(name) > MAX_LOCALPART:
         message = f"This name has {len(name)} characters; {MAX_LOCALPART} is the limit."
         raise FieldError("name", message)

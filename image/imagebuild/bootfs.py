@@ -66,7 +66,8 @@ def default_environment(binary: bytes) -> dict[str, str]:
     ):
         first -= len(entry.group(0))
     block = binary[first + 1 : end]
-    values = dict(item.partition("=")[::2] for item in block.decode("ascii").split("\0"))
+    items = (item.partition("=") for item in block.decode("ascii").split("\0"))
+    values = {name: value for name, _, value in items}
     needed = {"bootcmd", "kernel_addr_r", "ramdisk_addr_r", "fdt_addr_r", "pxefile_addr_r"}
     if start < 0 or not needed <= values.keys():
         message = "the U-Boot binary's default environment was not found"
