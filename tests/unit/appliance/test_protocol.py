@@ -14,6 +14,7 @@ from appliance.protocol import (
     GetStatus,
     SaveServer,
     Session,
+    SignIn,
     decode_reply,
     decode_request,
     encode_error,
@@ -87,6 +88,6 @@ def test_an_error_of_a_newer_agent_is_still_an_error() -> None:
 def test_secrets_do_not_show_in_a_log() -> None:
     for request in (
         Claim(code="SECRET", source="x"),
-        protocol.SignIn(password="SECRET", source="x"),
+        SignIn(password="SECRET", source="x"),
     ):
         assert "SECRET" not in repr(request)
