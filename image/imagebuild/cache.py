@@ -52,8 +52,14 @@ def ensure_layer(
     partial = layers / f".{name}.partial"
     remove_tree(partial)
     partial.mkdir(parents=True)
-    with progress(title):
-        make(partial)
+    try:
+        with progress(title):
+            make(partial)
+    except BaseException:
+        remove_tree(partial)
+        raise
+    # Unpacking gives the directory itself a date from an archive: it would look old to _prune.
+    os.utime(partial)
     partial.rename(target)
     _prune(layers, name)
     return target

@@ -75,11 +75,9 @@ def source_date_epoch(context: Context) -> int:
     """
     if "SOURCE_DATE_EPOCH" in os.environ:
         return int(os.environ["SOURCE_DATE_EPOCH"])
-    stamps = [
-        path.stat().st_mtime
-        for path in (context.layers.glob("packages-*/usr/share/doc/*/copyright"))
-    ]
-    return int(max(stamps, default=0))
+    layers = context.layers.glob("packages-*")
+    used = max(layers, key=lambda path: path.stat().st_mtime)  # ensure_layer touches it
+    return int(max(path.stat().st_mtime for path in used.glob("usr/share/doc/*/copyright")))
 
 
 def _make(context: Context, packages: PackageSet, layers: Sequence[Path], target: Path) -> None:
