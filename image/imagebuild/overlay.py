@@ -27,7 +27,8 @@ DEVICE_PACKAGES = ("firstboot/appliance", "firstboot/services", "firstboot/first
 SITE = Path("usr/lib/python3/dist-packages")
 MOUNT_POINTS = ("data", "boot/firmware")
 # Rendered or bound at every boot: must not be baked into the slot.
-EMPTY_FILES = ("etc/machine-id",)
+# /etc/.updated says that /etc is as new as /usr (systemd-update-done.service(8)).
+EMPTY_FILES = ("etc/machine-id", "etc/.updated", "var/.updated")
 GONE = ("etc/hostname", "var/lib/dbus/machine-id", "etc/nginx/sites-enabled/default")
 
 
@@ -56,6 +57,7 @@ def ensure_device(context: Context, packages: PackageSet, layers: Sequence[Path]
         [layer.name for layer in layers],
         context.recipe.version,
         context.recipe.profile.kernel,
+        context.recipe.profile.masked,
         source_date_epoch(context),
     )
     return ensure_layer(
@@ -90,6 +92,10 @@ def _make(context: Context, packages: PackageSet, layers: Sequence[Path], target
         )
     for overlay in sorted((source / "overlays").iterdir()):
         shutil.copytree(overlay, target, symlinks=True, dirs_exist_ok=True)
+    for name in context.recipe.profile.masked.paths:
+        (target / name).parent.mkdir(parents=True, exist_ok=True)
+        (target / name).unlink(missing_ok=True)
+        (target / name).symlink_to("/dev/null")
     for name in MOUNT_POINTS:
         (target / name).mkdir(parents=True, exist_ok=True)
     for name in EMPTY_FILES:

@@ -38,6 +38,23 @@ class Kernel:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Masked:
+    """Names that become links to /dev/null, by the directory that they are looked up in."""
+
+    units: tuple[str, ...] = ()
+    generators: tuple[str, ...] = ()
+    udev_rules: tuple[str, ...] = ()
+
+    @property
+    def paths(self) -> list[str]:
+        return [
+            *(f"etc/systemd/system/{name}" for name in self.units),
+            *(f"etc/systemd/system-generators/{name}" for name in self.generators),
+            *(f"etc/udev/rules.d/{name}" for name in self.udev_rules),
+        ]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Synapse:
     lock: str
     python: str
@@ -68,6 +85,7 @@ class Profile:
     path_exclude: tuple[str, ...] = ()
     path_include: tuple[str, ...] = ()
     kernel: Kernel
+    masked: Masked
     synapse: Synapse
     dendrite: Dendrite
     compression: Compression

@@ -1,0 +1,62 @@
+"""The machines of the vm tier: flashed and booted once, provisioned once per homeserver."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser
+
+from imagebuild.context import Context
+from vm.guest import CLAIM_CODE, Guest
+from vm.wizard import Wizard, chromium
+
+SNAPSHOT = "wizard"
+
+
+@pytest.fixture(scope="session")
+def vm_directory(context: Context) -> Path:
+    """build/vm-tests: serial logs, journals and pictures of the last run stay there."""
+    directory = context.build / "vm-tests"
+    shutil.rmtree(directory, ignore_errors=True)
+    directory.mkdir(parents=True)
+    return directory
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    with chromium() as found:
+        yield found
+
+
+@pytest.fixture(scope="session")
+def first_boot(context: Context, vm_directory: Path) -> Iterator[Guest]:
+    """A newly flashed card that has reached its wizard; a snapshot of it is kept on its card."""
+    guest = Guest(context, vm_directory / "virt")
+    guest.flash()
+    guest.start()
+    try:
+        guest.wait_for_pages()
+        guest.wait_for_ssh()
+        assert guest.machine is not None
+        guest.machine.save_snapshot(SNAPSHOT)
+        yield guest
+    finally:
+        guest.save_journal("last")
+        guest.stop()
+
+
+def provision(guest: Guest, browser: Browser, software: str, *, javascript: bool) -> Wizard:
+    """The whole evening in the wizard, up to "Your server is ready"."""
+    pictures = guest.directory / f"pictures-{software}"
+    wizard = Wizard(browser, guest.url(), pictures, javascript=javascript)
+    wizard.claim(CLAIM_CODE)
+    wizard.answer(software, guest.mdns_name())
+    try:
+        wizard.apply()
+    except AssertionError:
+        guest.save_journal(f"failed-{software}")
+        raise
+    return wizard

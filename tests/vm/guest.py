@@ -1,0 +1,173 @@
+"""The shipping image in QEMU and how tests reach it: pages, SSH, certificates."""
+
+from __future__ import annotations
+
+import shlex
+import socket
+import ssl
+import subprocess
+import urllib.error
+import urllib.request
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from appliance.deadline import wait_until
+from appliance.run import run
+from imagebuild.context import Context
+from imagebuild.emulate import find_boot_files, write_preseed
+from imagebuild.vm import Machine, MachineOptions, make_card
+
+CLAIM_CODE = "HEAR-THTE-STCO"
+BOOT_SECONDS = 420  # a quiet machine needs 50; two busy cores are no reason to fail
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def make_key(directory: Path) -> Path:
+    key = directory / "id_ed25519"
+    if not key.exists():
+        run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key])
+    return key
+
+
+@dataclass
+class Guest:
+    """One appliance; ports are on 127.0.0.1 of this host."""
+
+    context: Context
+    directory: Path
+    machine_type: str = "virt"
+    memory_mb: int = 2048
+    extra: tuple[str, ...] = ()
+    http: int = field(default_factory=free_port)
+    https: int = field(default_factory=free_port)
+    ssh_port: int = field(default_factory=free_port)
+    machine: Machine | None = None
+
+    @property
+    def card(self) -> Path:
+        return self.directory / "card.qcow2"
+
+    @property
+    def key(self) -> Path:
+        return make_key(self.directory)
+
+    def flash(self, preseed: str | None = None) -> None:
+        """A new card with the image and, on bootfs, the key that switches SSH on."""
+        self.directory.mkdir(parents=True, exist_ok=True)
+        key = self.key.with_suffix(".pub").read_text().strip()
+        text = preseed or f'claim_code = "{CLAIM_CODE}"\n'
+        text += f'ssh_keys = ["{key}"]\n'
+        tools = self.context.tools.resolve()
+        image = write_preseed(tools, self.context.raw_image, self.directory, text)
+        make_card(tools, image, self.card)
+
+    def start(self, *, snapshot: str | None = None) -> None:
+        options = MachineOptions(
+            machine=self.machine_type,
+            memory_mb=self.memory_mb,
+            forwards={self.http: 80, self.https: 443, self.ssh_port: 22},
+            extra=self.extra,
+            load_snapshot=snapshot,
+        )
+        boot = find_boot_files(self.context)
+        tools = self.context.tools.resolve()
+        self.machine = Machine(tools, self.card, self.directory, options, boot)
+        self.machine.start()
+
+    def stop(self) -> None:
+        if self.machine is not None:
+            self.machine.stop()
+
+    @property
+    def serial(self) -> str:
+        assert self.machine is not None
+        return self.machine.serial
+
+    def url(self, path: str = "/") -> str:
+        return f"http://127.0.0.1:{self.http}{path}"
+
+    def get(self, path: str, *, seconds: float = 60) -> tuple[int, bytes]:
+        """Status and body of a page; raises OSError when nothing answers."""
+        try:
+            with urllib.request.urlopen(self.url(path), timeout=seconds) as reply:
+                return int(reply.status), reply.read()
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, error.read()
+
+    def wait_for_pages(self, *, seconds: float = BOOT_SECONDS) -> None:
+        """Until the wizard (or whatever page is due) answers."""
+
+        def answers() -> bool:
+            assert self.machine is not None
+            self.machine.check_running()
+            try:
+                return self.get("/claim", seconds=10)[0] == 200
+            except OSError:
+                return False
+
+        wait_until(answers, seconds=seconds, what="an answer of the setup pages", every=1)
+
+    def ssh(self, *argv: str, check: bool = True, seconds: float = 300) -> str:
+        """Run a program inside as root; its standard output."""
+        options = ["-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null",
+                   "-o", "LogLevel=ERROR", "-o", "ConnectTimeout=60", "-o", "BatchMode=yes"]  # fmt: skip
+        result = subprocess.run(
+            ["ssh", *options, "-i", str(self.key), "-p", str(self.ssh_port), "root@127.0.0.1",
+             shlex.join(argv)],
+            capture_output=True, text=True, timeout=seconds, stdin=subprocess.DEVNULL,
+        )  # fmt: skip
+        if check and result.returncode != 0:
+            raise AssertionError(f"{argv} failed inside:\n{result.stdout}\n{result.stderr}")
+        return result.stdout
+
+    def wait_for_ssh(self, *, seconds: float = BOOT_SECONDS) -> None:
+        def answers() -> bool:
+            try:
+                return "here" in self.ssh("echo", "here", check=False, seconds=90)
+            except subprocess.TimeoutExpired:
+                return False
+
+        wait_until(answers, seconds=seconds, what="SSH", every=2)
+
+    def mdns_name(self) -> str:
+        return self.ssh("hostname").strip() + ".local"
+
+    def authority(self) -> Path:
+        """The device's own certificate authority, downloaded as an owner would."""
+        status, body = self.get("/hearth-authority.crt")
+        assert status == 200
+        path = self.directory / "authority.pem"
+        text = body if body.startswith(b"-----") else ssl.DER_cert_to_PEM_cert(body).encode()
+        path.write_bytes(text)
+        return path
+
+    def save_journal(self, name: str) -> None:
+        """For a failed run: what systemd had to say."""
+        try:
+            journal = self.ssh("journalctl", "-b", "--no-pager", check=False, seconds=120)
+        except (OSError, subprocess.TimeoutExpired):
+            return
+        (self.directory / f"journal-{name}.log").write_text(journal)
+
+    def reboot(self) -> None:
+        """Restart by systemd and wait for the pages of the next boot."""
+        before = self.ssh("cat", "/proc/sys/kernel/random/boot_id")
+        self.ssh("systemctl", "reboot", check=False)
+
+        def is_new() -> bool:
+            assert self.machine is not None
+            self.machine.check_running()
+            try:
+                now = self.ssh("cat", "/proc/sys/kernel/random/boot_id", check=False, seconds=60)
+            except subprocess.TimeoutExpired:
+                return False
+            return bool(now) and now != before
+
+        wait_until(is_new, seconds=BOOT_SECONDS, what="the next boot", every=2)
+        self.wait_for_pages()
