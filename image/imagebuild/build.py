@@ -136,7 +136,7 @@ def finish(context: Context, packages: PackageSet, layers: list[Path], summary: 
         save_lock(packages, context.build / f"{context.name}.lock")
     (context.build / f"{context.name}.key").write_text(image_key(context, layers))
     summary.add_artifacts(artifacts)
-    for scratch in ("merged", "slot-upper", "slot-work", "overlay-work"):
+    for scratch in ("merged", "slot-upper", "slot-work"):
         shutil.rmtree(context.work / scratch, ignore_errors=True)
     give_to_caller(context.build)
 

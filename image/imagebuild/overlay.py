@@ -13,6 +13,7 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
+from appliance.errors import CommandError
 from appliance.persistence import PERSISTED
 from appliance.run import run
 from imagebuild.cache import ensure_layer, hash_files, hash_inputs
@@ -133,7 +134,9 @@ chmod 0755 /target
 def _finish(context: Context, layers: Sequence[Path], target: Path) -> None:
     """Users, unit presets and byte code, seen over the whole root."""
     at = context.work / "merged"
-    prefix = merged(layers, target, context.work / "overlay-work", at)
+    # overlayfs wants its work directory beside the upper one, and the cache may be another disk.
+    scratch = context.layers / ".overlay-work"
+    prefix = merged(layers, target, scratch, at)
     sandbox = inside(
         context.tools,
         binds=[(at, "/target")],
@@ -145,7 +148,11 @@ def _finish(context: Context, layers: Sequence[Path], target: Path) -> None:
     )
     log = context.logs / "device.log"
     with log.open("w") as output:
-        run([*prefix, *sandbox, "sh", "-ec", FINISH], log=output)
+        result = run([*prefix, *sandbox, "sh", "-ec", FINISH], log=output, check=False)
+    shutil.rmtree(scratch, ignore_errors=True)
+    if result.returncode != 0:
+        message = f"the device layer could not be finished:\n{log.read_text()[-600:].strip()}"
+        raise CommandError(message, hint=f"the whole log is {log}")
     ours = [f"/target/{SITE / Path(name).name}" for name in DEVICE_PACKAGES]
     compiler = inside(context.tools, binds=[(target, "/target")])
     run([*compiler, "python3", "-m", "compileall", "-q", "-s", "/target",
