@@ -56,7 +56,7 @@ def provision(
             raise
         except Exception as error:
             message = f"{type(error).__name__}: {error}"
-            recorder.fail(step.name, message, "look at: hearthctl logs hearth-provision")
+            recorder.fail(step.name, message, "look at: journalctl -u hearth-provision")
             raise
     return recorder.finish()
 

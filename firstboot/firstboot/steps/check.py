@@ -33,7 +33,7 @@ class CheckEverything:
             answer = ask_https(name, "/", authority=authority)
             if answer.status >= SERVER_ERROR:
                 message = f"https://{name} answers {answer.status} instead of the pages"
-                raise NetworkError(message, hint="look at: hearthctl logs hearth-ui")
+                raise NetworkError(message, hint="look at: journalctl -u hearth-ui")
         secrets = context.secrets
         if secrets.pending_password:
             save_toml(replace(secrets, pending_password=""), context.paths.secrets, mode=0o600)

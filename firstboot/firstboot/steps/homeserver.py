@@ -31,7 +31,7 @@ class StartHomeserver:
             nonlocal last
             if units.is_failed(homeserver.unit):
                 message = f"{homeserver.title} stopped: {units.log_tail(homeserver.unit)}"
-                hint = f"look at all of it with: hearthctl logs {homeserver.unit}"
+                hint = f"look at all of it with: journalctl -u {homeserver.unit}"
                 raise StateError(message, hint=hint)
             now = time.monotonic()
             if now - last >= REPORT_SECONDS:

@@ -115,7 +115,7 @@ def test_an_unexpected_error_is_recorded_too(paths: Paths) -> None:
         run(paths, (one, two, three))
     status = load_state(paths.state).steps[0]
     assert "ZeroDivisionError" in status.error
-    assert "hearthctl logs" in status.hint
+    assert "journalctl -u hearth-provision" in status.hint
 
 
 def test_trying_again_goes_on_at_the_failure(paths: Paths) -> None:
