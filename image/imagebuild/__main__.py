@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from errno import EACCES, ENOSPC, EPERM
 
-from appliance.errors import DiskFullError, HearthError
+from appliance.errors import DiskFullError, HearthError, PrivilegeError
 from appliance.log import report_error, setup_logging
 from imagebuild.cli import make_parser
 
-NO_SPACE = 28  # errno ENOSPC
 INTERRUPTED = 130
 
 
@@ -21,15 +22,31 @@ def main(argv: list[str] | None = None) -> int:
     except HearthError as error:
         if options.debug:
             raise
-        return report_error(error)
+        return report_error(full_disk(error) or error)
     except OSError as error:
-        if options.debug or error.errno != NO_SPACE:
+        expected = full_disk(error) or no_permission(error)
+        if options.debug or expected is None:
             raise
-        full = DiskFullError(f"no space left: {error}", hint="make room, then run it again")
-        return report_error(full)
+        return report_error(expected)
     except KeyboardInterrupt:
         sys.stderr.write("\ninterrupted; run it again to go on from the last finished step\n")
         return INTERRUPTED
+
+
+def full_disk(error: Exception) -> HearthError | None:
+    """Whether we or a program that we ran found the disk full, whatever it was doing."""
+    lines = [line.strip() for line in str(error).splitlines() if os.strerror(ENOSPC) in line]
+    if not lines:
+        return None
+    hint = "make room, or set HEARTH_CACHE and --output to another disk; then run it again"
+    return DiskFullError(lines[-1], hint=hint)
+
+
+def no_permission(error: OSError) -> HearthError | None:
+    """A file that an earlier run with sudo has left, as a rule."""
+    if error.errno not in (EACCES, EPERM):
+        return None
+    return PrivilegeError(f"{error.strerror}: {error.filename}", hint="run it again with sudo")
 
 
 if __name__ == "__main__":

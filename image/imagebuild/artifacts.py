@@ -31,9 +31,13 @@ def compress_image(context: Context, image: Path) -> Path:
         "zst": ["zstd", "--threads=0", level, "--force", "--quiet", "--stdout", "--long=27"],
     }[compression.format]
     sandbox = inside(context.tools, binds=[(image.parent, "/mnt")], cwd="/mnt")
-    partial = f"{target.name}.partial"
-    script = f'{" ".join(argv)} "{image.name}" > "{partial}" && mv "{partial}" "{target.name}"'
-    run([*sandbox, "sh", "-ec", script])
+    partial = target.with_name(f"{target.name}.partial")
+    script = f'{" ".join(argv)} "{image.name}" > "{partial.name}"'
+    try:
+        run([*sandbox, "sh", "-ec", script])
+        partial.rename(target)
+    finally:
+        partial.unlink(missing_ok=True)
     return target
 
 

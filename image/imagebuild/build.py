@@ -29,6 +29,7 @@ PACKAGES_GENERATION = 2
 
 def build_image(context: Context, summary: Summary) -> None:
     """From recipe to artefacts, in order; what did not change comes from the cache."""
+    os.umask(0o022)  # a stricter one would make /usr unreadable for every service
     with summary.stage("check"):
         check_host(context.build)
         context.work.mkdir(exist_ok=True)
@@ -48,6 +49,7 @@ def build_image(context: Context, summary: Summary) -> None:
     if is_current(context, layers):
         summary.say_unchanged(context)
         return
+    stamp(context).unlink(missing_ok=True)
     with summary.stage("slot file system"):
         slot = context.work / "slot.ext4"
         with progress("Making the slot's file system"):
@@ -110,14 +112,20 @@ def image_key(context: Context, layers: list[Path]) -> str:
     )
 
 
+def stamp(context: Context) -> Path:
+    """Says of which layers the artefacts are; there only while all of them are whole."""
+    return context.build / f"{context.name}.key"
+
+
 def is_current(context: Context, layers: list[Path]) -> bool:
     """Whether the artefacts of exactly these layers are all there."""
-    stamp = context.build / f"{context.name}.key"
+    described = (".bmap", ".json", ".spdx.json", ".sha256")
+    outputs = [context.raw_image, context.compressed_image]
+    outputs += [context.build / f"{context.name}{suffix}" for suffix in described]
     return (
-        stamp.exists()
-        and stamp.read_text() == image_key(context, layers)
-        and context.raw_image.exists()
-        and context.compressed_image.exists()
+        stamp(context).exists()
+        and stamp(context).read_text() == image_key(context, layers)
+        and all(path.exists() for path in outputs)
     )
 
 
@@ -134,7 +142,7 @@ def finish(context: Context, packages: PackageSet, layers: list[Path], summary: 
     write_checksums(artifacts, context.build / f"{context.name}.sha256")
     if not context.recipe.locked:
         save_lock(packages, context.build / f"{context.name}.lock")
-    (context.build / f"{context.name}.key").write_text(image_key(context, layers))
+    stamp(context).write_text(image_key(context, layers))
     summary.add_artifacts(artifacts)
     for scratch in ("merged", "slot-upper", "slot-work"):
         shutil.rmtree(context.work / scratch, ignore_errors=True)

@@ -55,16 +55,19 @@ def make_slot(context: Context, layers: Sequence[Path], target: Path) -> None:
 def assemble_image(bootfs: Path, slot: Path, target: Path) -> None:
     """MBR with partitions 1 and 2, the slot state, both file systems; holes stay holes."""
     partial = target.with_suffix(".partial")
-    with partial.open("wb") as image:
-        image.truncate(IMAGE_SIZE)
-        image.write(render_mbr([BOOTFS, SLOT_A]))
-        for index, offset in enumerate(STATE_OFFSETS):
-            image.seek(offset)
-            # The second copy is older, so the first boot writes it and keeps this one.
-            image.write(render_state(INITIAL) if index == 0 else bytes(SECTOR))
-        for partition, source in ((BOOTFS, bootfs), (SLOT_A, slot)):
-            copy_sparse(source, image.fileno(), partition.start)
-    partial.rename(target)
+    try:
+        with partial.open("wb") as image:
+            image.truncate(IMAGE_SIZE)
+            image.write(render_mbr([BOOTFS, SLOT_A]))
+            for index, offset in enumerate(STATE_OFFSETS):
+                image.seek(offset)
+                # The second copy is older, so the first boot writes it and keeps this one.
+                image.write(render_state(INITIAL) if index == 0 else bytes(SECTOR))
+            for partition, source in ((BOOTFS, bootfs), (SLOT_A, slot)):
+                copy_sparse(source, image.fileno(), partition.start)
+        partial.rename(target)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def render_mbr(partitions: Sequence[Partition]) -> bytes:

@@ -93,6 +93,7 @@ def _make(context: Context, packages: PackageSet, layers: Sequence[Path], target
         )
     for overlay in sorted((source / "overlays").iterdir()):
         shutil.copytree(overlay, target, symlinks=True, dirs_exist_ok=True)
+    set_modes(target)
     for name in context.recipe.profile.masked.paths:
         (target / name).parent.mkdir(parents=True, exist_ok=True)
         (target / name).unlink(missing_ok=True)
@@ -114,6 +115,14 @@ def _make(context: Context, packages: PackageSet, layers: Sequence[Path], target
     make_initramfs(context, packages, kernel, boot / "initramfs")
     make_script(context, source / "image/boot/slot.cmd", boot / "slot.scr")
     _finish(context, layers, target)
+
+
+def set_modes(tree: Path) -> None:
+    """git keeps only the executable bit: the rest is the umask of whoever checked out."""
+    for path in (tree, *tree.rglob("*")):
+        if not path.is_symlink():
+            runs = path.is_dir() or path.stat().st_mode & 0o100
+            path.chmod(0o755 if runs else 0o644)
 
 
 HEARTHCTL = """#!/usr/bin/python3 -I
