@@ -30,13 +30,17 @@ LOADERS = {
 
 @dataclass(frozen=True, kw_only=True)
 class MachineOptions:
-    """``forwards``: host port on 127.0.0.1 to guest port; ``machine``: virt or raspi3b."""
+    """``forwards``: host port on 127.0.0.1 to guest port; ``machine``: virt or raspi3b.
+
+    ``write_log``: an empty file for every write to virt's card (QEMU's ``blklogwrites``).
+    """
 
     machine: str = "virt"
     memory_mb: int = 2048
     forwards: dict[int, int] = field(default_factory=dict)
     extra: Sequence[str] = ()
     load_snapshot: str | None = None
+    write_log: Path | None = None
 
 
 def tool(tools: Path, name: str) -> list[str]:
@@ -114,11 +118,19 @@ class Machine:
             "-machine", "virt", "-cpu", "cortex-a72", "-smp", "2",
             "-m", str(self.options.memory_mb), "-accel", "tcg,thread=multi",
             "-bios", f"{self.tools}/usr/lib/u-boot/qemu_arm64/u-boot.bin",
-            "-drive", f"file={self.card},if=none,id=card,format=qcow2,discard=unmap",
+            "-drive", f"if=none,id=card,discard=unmap,{self._card_image()}",
             "-device", "virtio-blk-pci,drive=card",
             "-netdev", network, "-device", "virtio-net-pci,netdev=net0,romfile=",
             "-device", "virtio-rng-pci", "-device", "i6300esb", "-serial", serial,
         ]  # fmt: skip
+
+    def _card_image(self) -> str:
+        if self.options.write_log is None:
+            return f"file={self.card},format=qcow2"
+        return (
+            f"driver=blklogwrites,file.driver=qcow2,file.file.filename={self.card}"
+            f",log.driver=file,log.filename={self.options.write_log}"
+        )
 
     @property
     def is_running(self) -> bool:

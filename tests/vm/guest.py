@@ -17,7 +17,7 @@ from imagebuild.context import Context
 from imagebuild.emulate import find_boot_files, write_preseed
 from imagebuild.vm import Machine, MachineOptions, make_card
 
-CLAIM_CODE = "HEAR-TH42"
+CLAIM_CODE = "HEARTHSTEAD7"
 BOOT_SECONDS = 420  # a quiet machine needs 50; two busy cores are no reason to fail
 
 
@@ -43,6 +43,7 @@ class Guest:
     machine_type: str = "virt"
     memory_mb: int = 2048
     extra: tuple[str, ...] = ()
+    write_log: Path | None = None
     http: int = field(default_factory=free_port)
     https: int = field(default_factory=free_port)
     ssh_port: int = field(default_factory=free_port)
@@ -73,6 +74,7 @@ class Guest:
             forwards={self.http: 80, self.https: 443, self.ssh_port: 22},
             extra=self.extra,
             load_snapshot=snapshot,
+            write_log=self.write_log,
         )
         boot = find_boot_files(self.context)
         tools = self.context.tools.resolve()
