@@ -8,8 +8,9 @@ import os
 import sys
 from pathlib import Path
 
+from appliance.errors import ImageError
 from appliance.tables import to_table
-from imagebuild.build import build_image
+from imagebuild.build import build_image, give_to_caller
 from imagebuild.context import Context, make_context
 from imagebuild.emulate import run_vm
 from imagebuild.host import check_host
@@ -108,10 +109,13 @@ def build_command(options: argparse.Namespace) -> int:
         table.pop("source")
         print(json.dumps(table, indent=1, default=os.fspath))
         return 0
-    check_host(recipe.source)
+    check_host(options.output or recipe.source)
     context = make_context(recipe, build=options.output)
     summary = Summary()
-    build_image(context, summary)
+    try:
+        build_image(context, summary)
+    finally:
+        give_to_caller(context.build)
     if options.json:
         print(json.dumps(summary.as_table(), indent=1))
     else:
@@ -130,6 +134,7 @@ def lock_command(options: argparse.Namespace) -> int:
     ensure_tools(context)
     packages = resolve(context)
     save_lock(packages, context.lock)
+    give_to_caller(context.lock)
     print(f"{context.lock}: {len(packages.root) + len(packages.boot)} packages")
     return 0
 
@@ -149,8 +154,7 @@ def summary_command(options: argparse.Namespace) -> int:
     context = _context(options)
     manifest = context.build / f"{context.name}.json"
     if not manifest.exists():
-        sys.stderr.write("nothing was built yet; run `sudo image/build`\n")
-        return 1
+        raise ImageError("nothing was built yet", hint="build it first: sudo image/build")
     if options.json:
         print(manifest.read_text(), end="")
         return 0

@@ -53,7 +53,8 @@ def check_host(build: Path) -> None:
     if not KEYRING.exists():
         message = f"{KEYRING} is missing: Debian's packages could not be verified"
         raise MissingToolError(message, hint="apt-get install debian-archive-keyring")
-    free = shutil.disk_usage(build).free
+    existing = next(path for path in (build, *build.absolute().parents) if path.exists())
+    free = shutil.disk_usage(existing).free
     if free < FREE_SPACE:
         message = f"{free / GIB:.1f} GiB free under {build}; a build needs {FREE_SPACE / GIB:.0f}"
         raise DiskFullError(message, hint="make room, or set HEARTH_CACHE to another disk")

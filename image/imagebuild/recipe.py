@@ -157,8 +157,10 @@ def _load(cls: type[T], directory: Path, name: str, kind: str) -> T:
         hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
         raise ConfigError(f"there is no {kind} {name!r}", hint=hint)
     try:
-        table = tomllib.loads(path.read_text())
+        return parse_table(cls, tomllib.loads(path.read_text()), where=path.name)
     except tomllib.TOMLDecodeError as error:
         message = f"{path.name}: {error}"
-        raise ConfigError(message) from error
-    return parse_table(cls, table, where=path.name)
+        raise ConfigError(message, hint=f"correct {path}") from error
+    except ConfigError as error:
+        error.hint = error.hint or f"correct {path}"
+        raise

@@ -68,7 +68,9 @@ def make_deb(directory: Path, name: str, text: str = "content") -> tuple[Package
     )
     deb = directory / f"{name}.deb"
     subprocess.run(
-        ["dpkg-deb", "--root-owner-group", "--build", tree, deb], check=True, capture_output=True
+        ["dpkg-deb", "-Znone", "--root-owner-group", "--build", tree, deb],
+        check=True,
+        capture_output=True,
     )
     content = deb.read_bytes()
     package = Package(
