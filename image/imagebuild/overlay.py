@@ -20,6 +20,7 @@ from imagebuild.cache import ensure_layer, hash_files, hash_inputs
 from imagebuild.context import Context
 from imagebuild.initramfs import make_initramfs
 from imagebuild.packages import PackageSet
+from imagebuild.rootfs import package_date
 from imagebuild.sandbox import inside
 
 GENERATION = 2
@@ -80,7 +81,7 @@ def source_date_epoch(context: Context) -> int:
         return int(os.environ["SOURCE_DATE_EPOCH"])
     layers = context.layers.glob("packages-*")
     used = max(layers, key=lambda path: path.stat().st_mtime)  # ensure_layer touches it
-    return int(max(path.stat().st_mtime for path in used.glob("usr/share/doc/*/copyright")))
+    return package_date(used)
 
 
 def _make(context: Context, packages: PackageSet, layers: Sequence[Path], target: Path) -> None:

@@ -18,9 +18,10 @@ from imagebuild.sandbox import inside
 
 # glibc of Debian 13 is 2.41; PEP 600 names the oldest glibc that a wheel needs.
 WHEEL_PLATFORM = "aarch64-manylinux_2_40"
-# Test suites and sources for compilers: nothing on the device reads them.
-UNUSED = ("bin", "tests", "test", "*.pyi", "*.pxd", "*.pyx", "*.c", "*.h", "include")
-GENERATION = 1
+# Test suites and sources for compilers: nothing on the device reads them. RECORD has the hashes
+# of the programs in bin, whose first lines name a path of the build host.
+UNUSED = ("bin", "RECORD", "tests", "test", "*.pyi", "*.pxd", "*.pyx", "*.c", "*.h", "include")
+GENERATION = 2
 
 
 def ensure_synapse(context: Context) -> Path:
