@@ -70,6 +70,9 @@ def _prepare(
     excludes = " ".join(f"--exclude=.{pattern}" for pattern in profile.path_exclude)
     first = [f"/debs/{p.deb}" for p in packages if p.name in _first_names(packages)]
     _in_tools(context, root, log, "/bin/sh", "-efc", EXTRACT, excludes, *first)
+    for name, lines in FIXED_USERS.items():
+        with (root / "etc" / name).open("a") as file:
+            file.write(lines)
     dpkg = root / "var/lib/dpkg"
     for name in ("info", "updates", "triggers", "alternatives", "parts"):
         (dpkg / name).mkdir(parents=True, exist_ok=True)
@@ -90,6 +93,13 @@ def _prepare(
     cluster.parent.mkdir(parents=True, exist_ok=True)
     cluster.write_text("create_main_cluster = false\n")
 
+
+# Owners of files on the data partition must have the same numbers in every later slot, so they are
+# not left to the order in which packages happen to be configured. Ours are in sysusers.d.
+FIXED_USERS = {
+    "passwd": "postgres:x:800:800:PostgreSQL administrator:/var/lib/postgresql:/bin/bash\n",
+    "group": "postgres:x:800:\n",
+}
 
 EXTRACT = """
 for deb; do

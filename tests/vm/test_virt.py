@@ -21,6 +21,7 @@ from vm.wizard import OWNER, PASSWORD, Wizard
 pytestmark = [pytest.mark.vm, pytest.mark.timeout(2400)]
 
 MESSAGE = "the first message"
+SIGNING_KEY = "/data/homeserver/synapse/signing.key"
 FRIEND, FRIEND_PASSWORD = "bea", "another long pass phrase"
 PASSPHRASE = "kept in a drawer at home"
 
@@ -103,7 +104,7 @@ print(c.getresponse().status)
 def test_the_wizard_sets_up_synapse(first_boot: Guest, browser: Browser, evening: Evening) -> None:
     evening.wizard = provision(first_boot, browser, "synapse", javascript=True)
     evening.authority = first_boot.authority()
-    evening.identity = first_boot.ssh("sha256sum", "/data/homeserver/signing.key",
+    evening.identity = first_boot.ssh("sha256sum", SIGNING_KEY,
                                       "/data/system/machine-id")  # fmt: skip
 
 
@@ -113,7 +114,7 @@ def test_the_recovery_file_opens_with_its_passphrase(first_boot: Guest, evening:
     content = evening.wizard.download_recovery_file(PASSPHRASE)
     assert b"ed25519" not in content
     opened = open_recovery_file(content, PASSPHRASE)
-    signing_key = first_boot.ssh("cat", "/data/homeserver/signing.key").strip()
+    signing_key = first_boot.ssh("cat", SIGNING_KEY).strip()
     assert signing_key.split()[-1] in repr(opened)
 
 
@@ -168,7 +169,7 @@ def test_a_reboot_keeps_the_message_and_repeats_no_work(
         bodies = talk(_history(first_boot, evening))
     assert MESSAGE in bodies
     assert json.loads(first_boot.ssh("cat", "/data/hearth/state.json")) == steps
-    now = first_boot.ssh("sha256sum", "/data/homeserver/signing.key", "/data/system/machine-id")
+    now = first_boot.ssh("sha256sum", SIGNING_KEY, "/data/system/machine-id")
     assert now == evening.identity
     assert "provision" not in first_boot.ssh("journalctl", "-b", "-o", "short", "-u",
                                              "hearth-provision", "--no-pager", "-q")  # fmt: skip
