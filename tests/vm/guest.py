@@ -149,6 +149,20 @@ class Guest:
         path.write_bytes(text)
         return path
 
+    def wait_for_homeserver(self, url: str, authority: Path, *, seconds: float = 900) -> None:
+        """Until the client API answers over HTTPS with a certificate of the device's authority."""
+        context = ssl.create_default_context(cafile=authority)
+
+        def answers() -> bool:
+            try:
+                versions = f"{url}/_matrix/client/versions"
+                with urllib.request.urlopen(versions, context=context, timeout=60) as reply:
+                    return int(reply.status) == 200
+            except OSError:
+                return False
+
+        wait_until(answers, seconds=seconds, what="an answer of the homeserver", every=2)
+
     def save_journal(self, name: str) -> None:
         """For a failed run: what systemd had to say."""
         try:

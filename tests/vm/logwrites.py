@@ -38,7 +38,7 @@ class Flag(IntFlag):
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """One request: ``size`` bytes at ``at`` on the card; the bytes are at ``data_at`` in the log."""
+    """One request: ``size`` bytes at ``at`` on the card, which the log has at ``data_at``."""
 
     at: int
     size: int
