@@ -25,7 +25,7 @@ from imagebuild.rootfs import make_packages_layer
 from imagebuild.summary import Summary
 from imagebuild.tools import ensure_tools
 
-PACKAGES_GENERATION = 4
+PACKAGES_GENERATION = 5
 
 
 def build_image(context: Context, summary: Summary) -> None:

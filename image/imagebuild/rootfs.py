@@ -97,8 +97,8 @@ def _prepare(
 # Owners of files on the data partition must have the same numbers in every later slot, so they are
 # not left to the order in which packages happen to be configured. Ours are in sysusers.d.
 FIXED_USERS = {
-    "passwd": "postgres:x:800:800:PostgreSQL administrator:/var/lib/postgresql:/bin/bash\n",
-    "group": "postgres:x:800:\n",
+    "passwd": "postgres:*:800:800:PostgreSQL administrator:/var/lib/postgresql:/bin/bash\n",
+    "group": "postgres:*:800:\n",
 }
 
 EXTRACT = """
