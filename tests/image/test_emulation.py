@@ -1,0 +1,146 @@
+"""The native interpreters change nothing: the same packages, plainly emulated, give the same tree.
+
+mmdebstrap installs the very .deb files of the last build under qemu-user, from a repository made
+of them, and the trees are compared file by file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import stat
+import subprocess
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from imagebuild import rootfs
+from imagebuild.build import choose_packages
+from imagebuild.context import Context
+from imagebuild.host import debian_architecture, ensure_emulation
+from imagebuild.packages import Package
+from imagebuild.sandbox import inside
+
+pytestmark = [pytest.mark.image, pytest.mark.long, pytest.mark.timeout(7200)]
+
+# Files that may differ, and why; their names must be the same in both trees.
+EXCEPTIONS = {
+    r"etc/(passwd|group|shadow|gshadow)-?": "numbers of users depend on the order of packages",
+    r"var/lib/dpkg/.*": "dpkg's own books: order of configuration, states of triggers",
+    r"var/lib/ucf/.*": "ucf's journal of the same order",
+    r"etc/ld\.so\.cache": "the order in which directories were read",
+    r"etc/dpkg/dpkg\.cfg\.d/.*": "the same exclusions, given in another way",
+}
+# Of our own making, before or after packages are configured.
+OURS = {"etc/dpkg/dpkg.cfg.d/hearth", "etc/postgresql-common/createcluster.conf"}
+# Of mmdebstrap's making.
+THEIRS = {"etc/apt", "etc/hostname", "etc/resolv.conf", "etc/machine-id", "var/lib/apt", "dev",
+          "var/lib/apt/lists", "etc/apt/sources.list"}  # fmt: skip
+
+
+@pytest.fixture
+def workplace(context: Context) -> Iterator[Path]:
+    directory = context.build / "emulation"
+    shutil.rmtree(directory, ignore_errors=True)
+    directory.mkdir(parents=True)
+    yield directory
+    shutil.rmtree(directory, ignore_errors=True)
+
+
+def make_repository(context: Context, packages: Sequence[Package], directory: Path) -> None:
+    """A flat archive of exactly these .deb files (deb-src-repository, "flat repository")."""
+    directory.mkdir()
+    sandbox = inside(context.tools.resolve(), read_only=[(context.debs, "/srv")])
+    script = 'for deb; do dpkg-deb -f "/srv/$deb"; echo "Filename: ./$deb"; echo; done'
+    control = subprocess.run(
+        [*sandbox, "sh", "-ec", script, "sh", *(package.deb for package in packages)],
+        capture_output=True, text=True, check=True,
+    ).stdout  # fmt: skip
+    hashes = {package.deb: package for package in packages}
+
+    def with_hash(match: re.Match[str]) -> str:
+        package = hashes[match.group(1)]
+        return f"{match.group(0)}\nSize: {package.size}\nSHA256: {package.sha256}"
+
+    (directory / "Packages").write_text(
+        re.sub(r"^Filename: \./(.*)$", with_hash, control, flags=re.M)
+    )
+    for package in packages:
+        (directory / package.deb).hardlink_to(context.debs / package.deb)
+
+
+def emulate(context: Context, packages: Sequence[Package], workplace: Path) -> Path:
+    """Plain mmdebstrap with qemu-user, and our cleaning up."""
+    profile = context.recipe.profile
+    make_repository(context, packages, workplace / "repository")
+    tree = workplace / "tree"
+    excludes = [f"--dpkgopt=path-exclude={pattern}" for pattern in profile.path_exclude]
+    includes = [f"--dpkgopt=path-include={pattern}" for pattern in profile.path_include]
+    users = "; ".join(f'printf "%s" "{lines.strip()}" | sed "s/$/\\n/" >> "$1/etc/{name}"'
+                      for name, lines in rootfs.FIXED_USERS.items())  # fmt: skip
+    cluster = (
+        'mkdir -p "$1/etc/postgresql-common"; '
+        'echo "create_main_cluster = false" > "$1/etc/postgresql-common/createcluster.conf"'
+    )
+    result = subprocess.run(
+        ["mmdebstrap", "--mode=root", "--variant=essential", "--format=directory",
+         f"--architectures={profile.architecture}", *excludes, *includes,
+         f"--setup-hook={cluster}", f"--essential-hook={users}",
+         "--aptopt=APT::Install-Recommends false",
+         f"--include={','.join(package.name for package in packages)}", profile.suite, tree,
+         f"deb [trusted=yes] copy://{workplace}/repository ./"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr[-3000:]
+    rootfs._clean(tree)
+    return tree
+
+
+def names(tree: Path, file: str) -> dict[int, str]:
+    rows = (line.split(":") for line in (tree / "etc" / file).read_text().splitlines())
+    return {int(row[2]): row[0] for row in rows}
+
+
+def describe(tree: Path) -> dict[str, tuple[str, ...]]:
+    """Kind, mode, owner by name, and content of everything."""
+    users, groups = names(tree, "passwd"), names(tree, "group")
+    found = {}
+    for path in tree.rglob("*"):
+        status = path.lstat()
+        content = ""
+        if stat.S_ISLNK(status.st_mode):
+            content = os.readlink(path)  # noqa: PTH115 - the text itself, not a path
+        elif stat.S_ISREG(status.st_mode):
+            content = hashlib.sha256(path.read_bytes()).hexdigest()
+        owner = f"{users[status.st_uid]}:{groups[status.st_gid]}"
+        found[str(path.relative_to(tree))] = (oct(status.st_mode), owner, content)
+    return found
+
+
+def may_differ(name: str) -> bool:
+    return any(re.fullmatch(pattern, name) for pattern in EXCEPTIONS)
+
+
+def test_the_tree_is_the_emulated_one(context: Context, workplace: Path) -> None:
+    if debian_architecture() == context.recipe.profile.architecture:
+        pytest.skip("this machine needs no emulation: both are the same commands")
+    ensure_emulation(context.tools.resolve(), context.recipe.profile.architecture)
+    packages = choose_packages(context)
+    [ours] = sorted(context.layers.glob("packages-*"), key=lambda p: p.stat().st_mtime)[-1:]
+    fast = describe(ours)
+    plain = describe(emulate(context, packages.root, workplace))
+    only_fast = {name for name in fast.keys() - plain.keys() if not may_differ(name)} - OURS
+    only_plain = {name for name in plain.keys() - fast.keys() if not may_differ(name)} - THEIRS
+    differ = {
+        name: (fast[name], plain[name])
+        for name in fast.keys() & plain.keys()
+        if fast[name] != plain[name] and not may_differ(name)
+    }
+    assert not only_fast
+    assert not only_plain
+    assert not differ
+    users = [sorted(names(tree, "passwd").values()) for tree in (ours, workplace / "tree")]
+    assert users[0] == users[1]
