@@ -19,12 +19,13 @@ from appliance.layout import DATA, GIB, MIN_CARD, NEW_DATA_LABEL, SECTOR
 from appliance.persistence import PERSISTED
 from appliance.run import run
 from firstboot import storage
-from firstboot.storage import main, partition_device, prepare
+from firstboot.storage import JOURNAL_MIB, main, partition_device, prepare
 from services import olddata
 from services.disk import Disk
 from services.mbr import has_data, read_table
 from services.superblock import give_up, read_label
 from unit.services.card import (
+    OFFSET,
     copy_card,
     files,
     first_sector,
@@ -111,6 +112,25 @@ def test_a_fresh_card(recording: Recording, tmp_path: Path) -> None:
     before = used_blocks(card)
     assert prepare_again(card) == (DataCondition.OK, "", False)
     assert used_blocks(card) == before
+
+
+def test_no_old_transaction_is_left_in_the_journal(recording: Recording, tmp_path: Path) -> None:
+    """Else e2fsck may take it for a damaged one of the new journal, and stop there."""
+    place = journal_start(recording.made)
+    card = copy_card(recording.fresh, tmp_path / "card")
+    lay(card, Write(place, b"an old block of the journal".ljust(BLOCK, b".") * 256))
+    prepare_again(card)
+    assert journal_start(card) == place
+    with card.open("rb") as file:
+        file.seek(place + BLOCK)
+        assert file.read(JOURNAL_MIB * 1024**2 - BLOCK).count(0) == JOURNAL_MIB * 1024**2 - BLOCK
+    assert f"{JOURNAL_MIB}M" in run(["dumpe2fs", "-h", f"{card}{OFFSET}"]).stdout
+
+
+def journal_start(card: Path) -> int:
+    """Where on the card inode 8, the journal, begins."""
+    block = run(["debugfs", "-R", "bmap <8> 0", f"{card}{OFFSET}"]).stdout
+    return DATA.start + int(block) * BLOCK
 
 
 def test_two_cards_are_two_machines(recording: Recording, tmp_path: Path) -> None:
