@@ -11,18 +11,16 @@ import os
 import re
 import shutil
 import stat
-import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from image.plain import install_plainly, make_repository
 from imagebuild import rootfs
 from imagebuild.build import choose_packages
 from imagebuild.context import Context
 from imagebuild.host import debian_architecture, ensure_emulation
-from imagebuild.packages import Package
-from imagebuild.sandbox import inside
 
 pytestmark = [pytest.mark.image, pytest.mark.long, pytest.mark.timeout(7200)]
 
@@ -48,55 +46,6 @@ def workplace(context: Context) -> Iterator[Path]:
     directory.mkdir(parents=True)
     yield directory
     shutil.rmtree(directory, ignore_errors=True)
-
-
-def make_repository(context: Context, packages: Sequence[Package], directory: Path) -> None:
-    """A flat archive of exactly these .deb files (deb-src-repository, "flat repository")."""
-    directory.mkdir()
-    sandbox = inside(context.tools.resolve(), read_only=[(context.debs, "/srv")])
-    script = 'for deb; do dpkg-deb -f "/srv/$deb"; echo "Filename: ./$deb"; echo; done'
-    control = subprocess.run(
-        [*sandbox, "sh", "-ec", script, "sh", *(package.deb for package in packages)],
-        capture_output=True, text=True, check=True,
-    ).stdout  # fmt: skip
-    hashes = {package.deb: package for package in packages}
-
-    def with_hash(match: re.Match[str]) -> str:
-        package = hashes[match.group(1)]
-        return f"{match.group(0)}\nSize: {package.size}\nSHA256: {package.sha256}"
-
-    (directory / "Packages").write_text(
-        re.sub(r"^Filename: \./(.*)$", with_hash, control, flags=re.M)
-    )
-    for package in packages:
-        (directory / package.deb).hardlink_to(context.debs / package.deb)
-
-
-def emulate(context: Context, packages: Sequence[Package], workplace: Path) -> Path:
-    """Plain mmdebstrap with qemu-user, and our cleaning up."""
-    profile = context.recipe.profile
-    make_repository(context, packages, workplace / "repository")
-    tree = workplace / "tree"
-    excludes = [f"--dpkgopt=path-exclude={pattern}" for pattern in profile.path_exclude]
-    includes = [f"--dpkgopt=path-include={pattern}" for pattern in profile.path_include]
-    users = "; ".join(f'printf "%s" "{lines.strip()}" | sed "s/$/\\n/" >> "$1/etc/{name}"'
-                      for name, lines in rootfs.FIXED_USERS.items())  # fmt: skip
-    cluster = (
-        'mkdir -p "$1/etc/postgresql-common"; '
-        'echo "create_main_cluster = false" > "$1/etc/postgresql-common/createcluster.conf"'
-    )
-    result = subprocess.run(
-        ["mmdebstrap", "--mode=root", "--variant=essential", "--format=directory",
-         f"--architectures={profile.architecture}", *excludes, *includes,
-         f"--setup-hook={cluster}", f"--essential-hook={users}",
-         "--aptopt=APT::Install-Recommends false",
-         f"--include={','.join(package.name for package in packages)}", profile.suite, tree,
-         f"deb [trusted=yes] copy://{workplace}/repository ./"],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert result.returncode == 0, result.stderr[-3000:]
-    rootfs._clean(tree)
-    return tree
 
 
 def names(tree: Path, file: str) -> dict[int, str]:
@@ -131,7 +80,12 @@ def test_the_tree_is_the_emulated_one(context: Context, workplace: Path) -> None
     packages = choose_packages(context)
     [ours] = sorted(context.layers.glob("packages-*"), key=lambda p: p.stat().st_mtime)[-1:]
     fast = describe(ours)
-    plain = describe(emulate(context, packages.root, workplace))
+    repository, tree = workplace / "repository", workplace / "tree"
+    architecture = context.recipe.profile.architecture
+    make_repository(context, packages.root, repository, architecture=architecture)
+    install_plainly(context, packages.root, repository, tree, architecture)
+    rootfs._clean(tree)
+    plain = describe(tree)
     only_fast = {name for name in fast.keys() - plain.keys() if not may_differ(name)} - OURS
     only_plain = {name for name in plain.keys() - fast.keys() if not may_differ(name)} - THEIRS
     differ = {
@@ -142,5 +96,5 @@ def test_the_tree_is_the_emulated_one(context: Context, workplace: Path) -> None
     assert not only_fast
     assert not only_plain
     assert not differ
-    users = [sorted(names(tree, "passwd").values()) for tree in (ours, workplace / "tree")]
+    users = [sorted(names(root, "passwd").values()) for root in (ours, tree)]
     assert users[0] == users[1]
