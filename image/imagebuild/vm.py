@@ -46,9 +46,10 @@ class MachineOptions:
 def tool(tools: Path, name: str) -> list[str]:
     """argv prefix that runs a program of the tools tree outside of it."""
     loader, triplet = LOADERS[platform.machine()]
-    program = tools / "usr/bin" / name
-    if not program.exists():
-        raise MissingToolError(f"{program} is missing", hint="run `sudo image/build` first")
+    places = [tools / "usr" / directory / name for directory in ("bin", "sbin")]
+    program = next((place for place in places if place.exists()), None)
+    if program is None:
+        raise MissingToolError(f"{places[0]} is missing", hint="run `sudo image/build` first")
     libraries = f"{tools}/usr/lib/{triplet}:{tools}/usr/lib/{triplet}/pulseaudio"
     return [os.fspath(tools / "usr" / loader), "--library-path", libraries, os.fspath(program)]
 
