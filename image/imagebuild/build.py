@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
-from appliance.log import progress
+from appliance.log import logger, progress
 from imagebuild.artifacts import compress_image, describe, make_block_map, write_checksums
 from imagebuild.bootfs import make_bootfs
 from imagebuild.cache import ensure_layer, hash_files, hash_inputs
@@ -25,6 +26,9 @@ from imagebuild.rootfs import make_packages_layer
 from imagebuild.summary import Summary
 from imagebuild.tools import ensure_tools
 
+# The modules that turn finished layers into artefacts.
+ASSEMBLING = ("artifacts", "bootfs", "disk", "manifest")
+VERSIONS_SECONDS = 6 * 3600
 PACKAGES_GENERATION = 5
 
 
@@ -66,11 +70,20 @@ def build_image(context: Context, summary: Summary) -> None:
 
 
 def choose_packages(context: Context) -> PackageSet:
-    """The lock's versions with --locked, else today's."""
+    """The lock's versions with --locked, else today's: the mirror is asked every few hours."""
     if context.recipe.locked:
         return load_lock(context.lock)
+    profile = context.recipe.profile
+    wish = (profile.packages, profile.without, profile.suite, profile.kernel.package)
+    key = hash_inputs(wish, context.recipe.mirror)[:16]
+    answer = context.cache / f"versions-{key}.lock"
+    if answer.exists() and time.time() - answer.stat().st_mtime < VERSIONS_SECONDS:
+        logger.info("Package versions: asked less than six hours ago (--refresh asks again)")
+        return load_lock(answer)
     with progress("Asking the mirror for package versions"):
-        return resolve(context)
+        packages = resolve(context)
+    save_lock(packages, answer)
+    return packages
 
 
 def make_layers(context: Context, packages: PackageSet) -> list[Path]:
@@ -107,7 +120,8 @@ def ensure_packages(context: Context, packages: PackageSet) -> Path:
 
 def image_key(context: Context, layers: list[Path]) -> str:
     source = context.recipe.source
-    builder = hash_files([source / "image/imagebuild", source / "image/boot"], base=source)
+    code = [source / f"image/imagebuild/{name}.py" for name in ASSEMBLING]
+    builder = hash_files([*code, source / "image/boot"], base=source)
     return hash_inputs(
         [layer.name for layer in layers], context.recipe.profile.compression, builder
     )

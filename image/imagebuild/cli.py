@@ -43,6 +43,7 @@ def _add_build(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     build.add_argument("--profile", default="hearth", help="image/profiles/NAME.toml")
     build.add_argument("--locked", action="store_true", help="exactly the lock file's versions")
+    build.add_argument("--refresh", action="store_true", help="ask the mirror for versions again")
     build.add_argument("--mirror", metavar="URI", help="a Debian mirror instead of the host's own")
     build.add_argument("--compress", choices=("zst", "xz"), help="xz is smaller and much slower")
     build.add_argument("--release", action="store_true", help="a release image; needs --keyring")

@@ -33,14 +33,13 @@ GENERATION = 1  # raise it when the way of making the tree changes
 def ensure_tools(context: Context) -> Path:
     """Make the tree when it is not there; returns its path (context.tools links to it)."""
     recipe = context.recipe
-    mirrors = find_mirrors(recipe.profile.suite, mirror=recipe.mirror)
     architecture = debian_architecture()
     key = hash_inputs(GENERATION, PACKAGES, recipe.profile.suite, architecture)
     tree = ensure_layer(
         context.layers,
         "tools",
         key,
-        lambda target: _make(context, target, source_lines(mirrors, architecture)),
+        lambda target: _make(context, target, architecture),
         title="Making the tools tree",
     )
     if not context.tools.is_symlink() or context.tools.resolve() != tree:
@@ -49,7 +48,9 @@ def ensure_tools(context: Context) -> Path:
     return tree
 
 
-def _make(context: Context, target: Path, sources: str) -> None:
+def _make(context: Context, target: Path, architecture: str) -> None:
+    mirrors = find_mirrors(context.recipe.profile.suite, mirror=context.recipe.mirror)
+    sources = source_lines(mirrors, architecture)
     log = context.logs / "tools.log"
     with log.open("w") as output:
         result = run(
