@@ -10,6 +10,7 @@ import socket
 import ssl
 import urllib.request
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -156,4 +157,6 @@ async def history(person: Person, room: str) -> list[str]:
 
 
 def talk(coroutine: Any) -> Any:
-    return asyncio.run(coroutine)
+    """Run it in a thread: Playwright keeps an event loop of its own in this one."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(asyncio.run, coroutine).result()
