@@ -7,6 +7,7 @@ board decompresses slowly.
 
 from __future__ import annotations
 
+import gzip
 import lzma
 import tarfile
 from collections.abc import Iterable, Iterator
@@ -20,7 +21,7 @@ from imagebuild.context import Context
 from imagebuild.packages import Package, PackageSet
 from imagebuild.sandbox import inside
 
-GENERATION = 4
+GENERATION = 5
 FIRMWARE = ("brcm/brcmfmac434", "brcm/brcmfmac43", "cypress/cyfmac434")
 
 
@@ -63,7 +64,7 @@ def _make(context: Context, target: Path, packages: PackageSet) -> None:
             _write(modules / Path(member).name, data)
     for member, data in deb_files(context, find_package(packages, "linux-binary-")):
         if member.endswith("/vmlinuz"):
-            (boot / "vmlinuz").write_bytes(data)
+            (boot / "vmlinuz").write_bytes(gzip.compress(data, 9, mtime=0))
     _unpack_modules(context, find_package(packages, "linux-modules-"), modules)
     for member, data in deb_files(context, find_package(packages, "firmware-brcm80211")):
         name = member.removeprefix("usr/lib/firmware/")
