@@ -23,7 +23,7 @@ from imagebuild.packages import PackageSet
 from imagebuild.rootfs import package_date
 from imagebuild.sandbox import inside
 
-GENERATION = 2
+CODE = ("image/imagebuild/overlay.py", "image/imagebuild/initramfs.py")
 DEVICE_PACKAGES = ("firstboot/appliance", "firstboot/services", "firstboot/firstboot",
                    "setup-ui/setup_ui")  # fmt: skip
 SITE = Path("usr/lib/python3/dist-packages")
@@ -52,9 +52,8 @@ def merged(lowers: Sequence[Path], upper: Path, work: Path, at: Path) -> list[st
 def ensure_device(context: Context, packages: PackageSet, layers: Sequence[Path]) -> Path:
     """The top layer over ``layers`` (top first; the kernel layer among them)."""
     source = context.recipe.source
-    inputs = [source / name for name in (*DEVICE_PACKAGES, "overlays", "image/boot")]
+    inputs = [source / name for name in (*DEVICE_PACKAGES, "overlays", "image/boot", *CODE)]
     key = hash_inputs(
-        GENERATION,
         hash_files(inputs, base=source),
         [layer.name for layer in layers],
         context.recipe.version,
