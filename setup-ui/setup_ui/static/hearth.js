@@ -75,6 +75,7 @@ function watchProgress() {
   const bar = document.getElementById("bar");
   const say = (text) => { if (headline.textContent !== text) headline.textContent = text; };
   const poll = async () => {
+    const asked = performance.now();
     try {
       const progress = await getProgress();
       if (progress.next) return location.assign(progress.next);
@@ -86,7 +87,8 @@ function watchProgress() {
     } catch {
       say("The appliance is restarting. This page goes on by itself when it is back.");
     }
-    setTimeout(poll, POLL_MS);
+    // A board that is busy setting up has better things to do than to answer this page.
+    setTimeout(poll, Math.max(POLL_MS, 5 * (performance.now() - asked)));
   };
   setTimeout(poll, POLL_MS);
 }
