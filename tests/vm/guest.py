@@ -118,7 +118,8 @@ class Guest:
     def ssh(self, *argv: str, check: bool = True, seconds: float = 300) -> str:
         """Run a program inside as root; its standard output."""
         options = ["-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null",
-                   "-o", "LogLevel=ERROR", "-o", "ConnectTimeout=60", "-o", "BatchMode=yes"]  # fmt: skip
+                   "-o", "LogLevel=ERROR", "-o", "ConnectTimeout=60",
+                   "-o", "BatchMode=yes"]  # fmt: skip
         result = subprocess.run(
             ["ssh", *options, "-i", str(self.key), "-p", str(self.ssh_port), "root@127.0.0.1",
              shlex.join(argv)],

@@ -1,4 +1,4 @@
-"""The same image on QEMU's Raspberry Pi 3: real U-Boot for the Pi, SD card, device tree, USB network.
+"""The same image on QEMU's Raspberry Pi 3: the Pi's U-Boot, SD card, device tree, USB network.
 
 QEMU's model ends at the firmware: it starts u-boot.bin itself, so bootcode.bin, start.elf and
 config.txt are not exercised. Its SD card reads about 1.3 MiB/s under U-Boot.
