@@ -170,3 +170,16 @@ def _torn(dice: random.Random, count: int) -> list[int]:
     if dice.random() < 0.5:
         return list(range(dice.randint(0, count)))
     return [number for number in range(count) if dice.random() < 0.5]
+
+
+def make_cuts(entries: Sequence[Entry], count: int, seed: str) -> list[Cut]:
+    """One at every flush, the others within what lies between two flushes, by position."""
+    ends = [number + 1 for number, entry in enumerate(entries) if entry.is_flush]
+    spans = [span for span in zip([0, *ends], ends, strict=False) if span[1] - span[0] > 1]
+    dice = random.Random(seed)
+    cuts = [Cut(position=0, seed=None), *(Cut(position=end, seed=None) for end in ends)]
+    for number in range(max(count - len(cuts), count // 2)):
+        # A span by its place and not by its length: most hold one write, on which all hangs.
+        first, end = spans[number % len(spans)]
+        cuts.append(Cut(position=dice.randrange(first + 1, end), seed=f"{seed}-{number}"))
+    return sorted(cuts, key=lambda cut: (cut.position, cut.seed is not None))

@@ -22,7 +22,7 @@ from imagebuild.context import Context
 from imagebuild.vm import CARD_SIZE, make_card
 from unit.services.card import copy_card, first_sector
 from vm.guest import Guest
-from vm.logwrites import Cut, Entry, Replay, last_flush, losses, parse_log
+from vm.logwrites import Cut, Entry, Replay, last_flush, losses, make_cuts, parse_log
 from vm.powercut import (
     Files,
     Judge,
@@ -173,19 +173,6 @@ def test_the_table_changes_once_and_in_one_sector(recording: Recording, blank: P
 # ---- cuts ---------------------------------------------------------------------------------------
 
 
-def make_cuts(entries: Sequence[Entry], count: int, seed: str) -> list[Cut]:
-    """One at every flush, the others within what lies between two flushes, by position."""
-    ends = [number + 1 for number, entry in enumerate(entries) if entry.is_flush]
-    spans = [span for span in zip([0, *ends], ends, strict=False) if span[1] - span[0] > 1]
-    dice = random.Random(seed)
-    cuts = [Cut(position=0, seed=None), *(Cut(position=end, seed=None) for end in ends)]
-    for number in range(max(count - len(cuts), count // 2)):
-        # A span by its place and not by its length: most hold one write, on which all hangs.
-        first, end = spans[number % len(spans)]
-        cuts.append(Cut(position=dice.randrange(first + 1, end), seed=f"{seed}-{number}"))
-    return sorted(cuts, key=lambda cut: (cut.position, cut.seed is not None))
-
-
 def judge_all(
     recording: Recording, judge: Judge, flashed: Path, cuts: Sequence[Cut]
 ) -> Iterator[tuple[Cut, Verdict | UnsoundError]]:
@@ -251,6 +238,25 @@ def test_a_wrong_order_of_writes_would_be_seen(
     recording.replay(card, [*head, entries[table]])
     with pytest.raises(UnsoundError, match="damaged"):
         judge.judge(card)
+
+
+@pytest.mark.parametrize("arrived", [[0, 1, 2], [3, 4, 5, 6, 7]], ids=["first", "second"])
+def test_a_torn_superblock_loses_nothing(
+    recording: Recording, judge: Judge, used: Path, arrived: list[int]
+) -> None:
+    """One sector of it is old and one is new, in the last write of it in use."""
+    writes = enumerate(recording.entries)
+    *_, (number, torn) = (
+        (number, entry) for number, entry in writes if (entry.at, entry.size) == (DATA.start, BLOCK)
+    )
+    card = copy_card(used, recording.directory / "torn.img")
+    recording.replay(card, recording.entries[:number])
+    files = judge.judge(copy_card(card, recording.directory / "whole.img")).files
+    with Replay(recording.log, card) as replay:
+        replay.apply(torn, arrived)
+    verdict = judge.judge(card)
+    assert verdict.kept
+    assert verdict.files.items() >= files.items()
 
 
 def test_some_of_them_boot(
