@@ -29,7 +29,7 @@ from imagebuild.tools import ensure_tools
 # The modules that turn finished layers into artefacts.
 ASSEMBLING = ("artifacts", "bootfs", "disk", "manifest")
 VERSIONS_SECONDS = 6 * 3600
-PACKAGES_GENERATION = 5
+PACKAGES_GENERATION = 6
 
 
 def build_image(context: Context, summary: Summary) -> None:

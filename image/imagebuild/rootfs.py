@@ -208,7 +208,8 @@ def _clean(root: Path) -> None:
     """Take away what only the build needed, and what would differ from build to build."""
     for name in ("usr/sbin/policy-rc.d", "etc/machine-id", "var/lib/dbus/machine-id"):
         (root / name).unlink(missing_ok=True)
-    for name in ("var/cache", "var/log", "var/lib/apt", "var/tmp"):
+    # /dev: scripts that ran before there was one have made a plain file of /dev/null.
+    for name in ("dev", "var/cache", "var/log", "var/lib/apt", "var/tmp"):
         directory = root / name
         if directory.is_dir():
             for child in directory.iterdir():

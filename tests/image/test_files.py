@@ -99,6 +99,7 @@ def test_our_files_are_readable_for_the_services_users(entries: dict[str, Entry]
 
 
 def test_there_are_no_device_nodes(entries: dict[str, Entry]) -> None:
+    assert not [name for name in entries if name.startswith("dev/")]
     kinds = {stat.S_IFREG, stat.S_IFDIR, stat.S_IFLNK}
     assert not [name for name, entry in entries.items() if stat.S_IFMT(entry.mode) not in kinds]
 
