@@ -76,6 +76,7 @@ def spawn(
     cwd: Path | None = None,
     env: Mapping[str, str] | None = None,
     output: IO[str] | int = subprocess.DEVNULL,
+    errors: IO[str] | int = subprocess.STDOUT,
     input: int = subprocess.DEVNULL,
     pass_fds: Sequence[int] = (),
 ) -> subprocess.Popen[str]:
@@ -89,7 +90,7 @@ def spawn(
             env=clean_environment(env),
             stdin=input,
             stdout=output,
-            stderr=subprocess.STDOUT,
+            stderr=errors,
             text=True,
             pass_fds=pass_fds,
         )

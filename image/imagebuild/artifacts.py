@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
-from appliance.run import run
+from appliance.run import failed_command, run, spawn
 from imagebuild.context import Context
 from imagebuild.sandbox import inside
+from imagebuild.sparse import write_all
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,18 +32,33 @@ def compress_image(context: Context, image: Path) -> Path:
     target = context.compressed_image
     level = f"-{compression.level}"
     argv = {
-        "xz": ["xz", "--threads=0", level, "--force", "--keep", "--stdout"],
-        "zst": ["zstd", "--threads=0", level, "--force", "--quiet", "--stdout", "--long=27"],
+        "xz": ["xz", "--threads=0", level, "--stdout"],
+        "zst": ["zstd", "--threads=0", level, "--quiet", "--stdout"],
     }[compression.format]
-    sandbox = inside(context.tools, binds=[(image.parent, "/mnt")], cwd="/mnt")
     partial = target.with_name(f"{target.name}.partial")
-    script = f'{" ".join(argv)} "{image.name}" > "{partial.name}"'
     try:
-        run([*sandbox, "sh", "-ec", script])
+        with partial.open("wb") as file:
+            _through([*inside(context.tools), *argv], image, file)
         partial.rename(target)
     finally:
         partial.unlink(missing_ok=True)
     return target
+
+
+def _through(argv: list[str], source: Path, target: BinaryIO) -> None:
+    """``source`` as the standard input of a program, its standard output to ``target``."""
+    read_end, write_end = os.pipe()
+    with tempfile.TemporaryFile("w+") as errors:
+        try:
+            process = spawn(argv, input=read_end, output=target.fileno(), errors=errors)
+        finally:
+            os.close(read_end)
+        # When it ends early, its exit code says more than the broken pipe.
+        with suppress(BrokenPipeError), os.fdopen(write_end, "wb") as pipe:
+            write_all(source, pipe)
+        if process.wait() != 0:
+            errors.seek(0)
+            raise failed_command(argv, process.returncode, None, errors.read())
 
 
 def make_block_map(context: Context, image: Path) -> Path:

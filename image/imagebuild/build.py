@@ -27,7 +27,7 @@ from imagebuild.summary import Summary
 from imagebuild.tools import ensure_tools
 
 # The modules that turn finished layers into artefacts.
-ASSEMBLING = ("artifacts", "bootfs", "disk", "manifest")
+ASSEMBLING = ("artifacts", "bootfs", "disk", "manifest", "sparse")
 VERSIONS_SECONDS = 6 * 3600
 PACKAGES_GENERATION = 6
 
@@ -55,16 +55,10 @@ def build_image(context: Context, summary: Summary) -> None:
         summary.say_unchanged(context)
         return
     stamp(context).unlink(missing_ok=True)
-    with summary.stage("slot file system"):
-        slot = context.work / "slot.ext4"
-        with progress("Making the slot's file system"):
-            make_slot(context, layers, slot)
-    with summary.stage("disk image"):
-        bootfs = context.work / "bootfs.img"
-        kernel = next(layer for layer in layers if layer.name.startswith("kernel-"))
-        with progress("Assembling the disk image"):
-            make_bootfs(context, packages, kernel, bootfs)
-            assemble_image(bootfs, slot, context.raw_image)
+    with summary.stage("file systems"), progress("Making the file systems"):
+        slot, bootfs = make_file_systems(context, packages, layers)
+    with summary.stage("disk image"), progress("Assembling the disk image"):
+        assemble_image(bootfs, slot, context.raw_image)
     with summary.stage("compression"), progress("Compressing"):
         finish(context, packages, layers, summary)
 
@@ -116,6 +110,19 @@ def ensure_packages(context: Context, packages: PackageSet) -> Path:
         ),
         title="Installing packages",
     )
+
+
+def make_file_systems(
+    context: Context, packages: PackageSet, layers: list[Path]
+) -> tuple[Path, Path]:
+    """Slot and bootfs, side by side."""
+    slot, bootfs = context.work / "slot.ext4", context.work / "bootfs.img"
+    kernel = next(layer for layer in layers if layer.name.startswith("kernel-"))
+    with ThreadPoolExecutor(1) as pool:
+        beside = pool.submit(make_bootfs, context, packages, kernel, bootfs)
+        make_slot(context, layers, slot)
+        beside.result()
+    return slot, bootfs
 
 
 def image_key(context: Context, layers: list[Path]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import uuid
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +10,6 @@ from appliance.layout import (
     BOOTFS,
     DISK_ID_OFFSET,
     IMAGE_SIZE,
-    MIB,
     SECTOR,
     SLOT_A,
     STATE_OFFSETS,
@@ -22,6 +20,7 @@ from appliance.slotstate import INITIAL, render_state
 from imagebuild.context import Context
 from imagebuild.overlay import merged, source_date_epoch
 from imagebuild.sandbox import inside
+from imagebuild.sparse import copy_sparse
 
 NAMESPACE = uuid.UUID("3f1c1d0e-7d7e-5b0e-8a51-68656172746a")
 SLOT_INODES = 98304
@@ -41,15 +40,14 @@ def make_slot(context: Context, layers: Sequence[Path], target: Path) -> None:
         binds=[(at, "/target"), (target.parent, "/mnt")],
         env={"SOURCE_DATE_EPOCH": str(stamp), "E2FSPROGS_FAKE_TIME": str(stamp)},
     )
-    # Files newer than the date of the image are those that this build made.
-    clamp = f"find /target -xdev -newermt @{stamp} -exec touch -h -d @{stamp} {{}} +; "
+    # mke2fs gives files newer than SOURCE_DATE_EPOCH, those that this build made, that date.
     mke2fs = (
         f"mke2fs -q -t ext4 -O ^has_journal,^orphan_file,^resize_inode -b 4096 -N {SLOT_INODES}"
         f" -m 0 -L {SLOT_A.label} -U {identity} -M /"
         f" -E hash_seed={identity},root_owner=0:0,lazy_itable_init=0,nodiscard"
         f" -d /target /mnt/{target.name} {(SLOT_A.size or 0) // 1024}k"
     )
-    run([*prefix, *sandbox, "sh", "-ec", clamp + mke2fs])
+    run([*prefix, *sandbox, "sh", "-ec", mke2fs])
 
 
 def assemble_image(bootfs: Path, slot: Path, target: Path) -> None:
@@ -86,20 +84,3 @@ def render_mbr(partitions: Sequence[Partition]) -> bytes:
         )
     sector[510:] = b"\x55\xaa"
     return bytes(sector)
-
-
-def copy_sparse(source: Path, target: int, offset: int) -> None:
-    """Copy only the parts of ``source`` that hold data (lseek(2), SEEK_DATA)."""
-    with source.open("rb") as file:
-        end = os.fstat(file.fileno()).st_size
-        position = 0
-        while position < end:
-            try:
-                start = os.lseek(file.fileno(), position, os.SEEK_DATA)
-            except OSError:  # ENXIO: only a hole is left
-                break
-            position = os.lseek(file.fileno(), start, os.SEEK_HOLE)
-            while start < position:
-                block = os.pread(file.fileno(), min(4 * MIB, position - start), start)
-                os.pwrite(target, block, offset + start)
-                start += len(block)

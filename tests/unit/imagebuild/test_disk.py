@@ -12,7 +12,8 @@ import pytest
 
 from appliance.layout import BOOTFS, IMAGE_SIZE, MIB, SECTOR, SLOT_A
 from appliance.slotstate import INITIAL, newest, read_copies, write_next
-from imagebuild.disk import assemble_image, copy_sparse, render_mbr
+from imagebuild.disk import assemble_image, render_mbr
+from imagebuild.sparse import copy_sparse, write_all
 
 
 def sfdisk(path: Path) -> dict[str, object]:
@@ -66,6 +67,18 @@ def test_copying_a_file_that_is_all_hole(tmp_path: Path) -> None:
     with (tmp_path / "target").open("wb+") as file:
         copy_sparse(source, file.fileno(), 0)
         assert os.fstat(file.fileno()).st_blocks == 0
+
+
+def test_writing_through_a_pipe_fills_the_holes(tmp_path: Path) -> None:
+    source, target = tmp_path / "source", tmp_path / "target"
+    with source.open("wb") as file:
+        for offset in (2 * MIB, 9 * MIB + 5, 30 * MIB):
+            file.seek(offset)
+            file.write(b"data" * 700)
+        file.truncate(37 * MIB + 11)
+    with target.open("wb") as pipe:
+        write_all(source, pipe)
+    assert target.read_bytes() == source.read_bytes()
 
 
 def test_an_image_holds_both_file_systems_and_a_state(tmp_path: Path) -> None:
