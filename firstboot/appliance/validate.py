@@ -9,14 +9,17 @@ import zoneinfo
 from appliance.errors import FieldError
 from appliance.settings import Reach
 
-# Matrix specification v1.15, appendices: user ID localpart grammar; total length at most 255.
+# Matrix specification v1.15, appendices: user ID localpart grammar; total length at most 255, of
+# which Dendrite takes 254 (dendrite/internal/validate.go). What a homeserver refuses must be
+# refused here: once provisioning has begun, the answers cannot be changed any more.
 LOCALPART = re.compile(r"[a-z0-9._=/+-]+")
+MAX_USER_ID = 254
 MAX_LOCALPART = 64
 # RFC 1123 section 2.1 labels, at least two of them, and a last one that is not a number.
 LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
-MAX_SERVER_NAME = 230  # Matrix user IDs are at most 255 bytes, and leave room for localparts
+MAX_SERVER_NAME = MAX_USER_ID - len("@:") - MAX_LOCALPART
 MIN_PASSWORD = 10
-MAX_PASSWORD = 256
+MAX_PASSWORD = 72  # bytes: bcrypt, where Synapse passes over the rest and Dendrite refuses it
 MIN_DISTINCT = 5
 COMMON = ("password", "passwort", "motdepasse", "1234567890", "qwertzuiop", "qwertyuiop",
           "raspberry", "hearth", "matrix", "homeserver", "administrator")  # fmt: skip
@@ -33,6 +36,9 @@ def check_owner_name(name: str) -> str:
         message = f"{name!r} has characters that a Matrix name cannot have."
         hint = "use a to z in lower case, 0 to 9, dot, hyphen and underscore"
         raise FieldError("name", message, hint=hint)
+    if name.isdecimal():
+        message = f"{name!r} is a number; homeservers keep numbers for guests."
+        raise FieldError("name", message, hint=f"add a letter: a{name}")
     if len(name) > MAX_LOCALPART:
         message = f"This name has {len(name)} characters; {MAX_LOCALPART} is the limit."
         raise FieldError("name", message)
@@ -53,8 +59,12 @@ def check_password(password: str, *, name: str = "") -> str:
     if len(password) < MIN_PASSWORD:
         message = f"This password has {len(password)} characters; {MIN_PASSWORD} is the least."
         raise FieldError("password", message, hint="four random words are easy to remember")
-    if len(password) > MAX_PASSWORD:
-        raise FieldError("password", f"At most {MAX_PASSWORD} characters, please.")
+    if len(password.encode()) > MAX_PASSWORD:
+        message = f"This password is too long: {MAX_PASSWORD} letters and digits are the limit."
+        hint = "letters with accents count double, and pictures four times"
+        raise FieldError("password", message, hint=hint)
+    if any(ord(char) < ord(" ") for char in password):
+        raise FieldError("password", "This password has a character that no keyboard types.")
     folded = password.lower()
     rest = folded
     for word in (*COMMON, *([name.lower()] if len(name) > 2 else [])):  # noqa: PLR2004

@@ -42,7 +42,7 @@ def test_good_server_names(name: str) -> None:
         ("example.org\n", "not a valid domain"),
         ("example.123", "number"),
         ("a" * 64 + ".example", "not a valid domain"),
-        (".".join(["a" * 60] * 4) + ".example", "230 is the limit"),
+        (".".join(["a" * 60] * 3) + ".example", "188 is the limit"),
     ],
 )
 @pytest.mark.parametrize("reach", list(Reach))
@@ -59,13 +59,29 @@ def test_home_network_names_are_for_the_home_network_only(name: str) -> None:
         check_server_name(name, Reach.PUBLIC)
 
 
-@pytest.mark.parametrize("name", ["anna", "a", "anna.b", "anna-b", "anna_1", "1anna", "a" * 64])
+@pytest.mark.parametrize(
+    "name", ["anna", "a", "anna.b", "anna-b", "anna_1", "1anna", "1_984", "a" * 64]
+)
 def test_good_owner_names(name: str) -> None:
     assert check_owner_name(name) == name
 
 
 @pytest.mark.parametrize(
-    "name", ["", "Anna", "änna", "anna b", "_anna", "-anna", ".anna", "a" * 65, "anna\n", "@anna"]
+    "name",
+    [
+        "",
+        "Anna",
+        "änna",
+        "anna b",
+        "_anna",
+        "-anna",
+        ".anna",
+        "a" * 65,
+        "anna\n",
+        "@anna",
+        "1984",
+        "7",
+    ],
 )
 def test_bad_owner_names(name: str) -> None:
     with pytest.raises(FieldError) as caught:
@@ -73,7 +89,19 @@ def test_bad_owner_names(name: str) -> None:
     assert caught.value.field == "name"
 
 
-@pytest.mark.parametrize("password", ["correct horse battery", "zP4!xq9Lm2", "ein langes Passwort"])
+def test_the_longest_names_together_fit_a_user_id() -> None:
+    """Synapse takes 255 bytes and Dendrite 254, and both say no only when setup is nearly over."""
+    server = f"{'.'.join(['a' * 60] * 2)}.{'b' * 58}.example"
+    with pytest.raises(FieldError, match="is the limit"):
+        check_server_name(f"b{server}", Reach.LAN)
+    user = f"@{check_owner_name('c' * 64)}:{check_server_name(server, Reach.LAN)}"
+    assert len(user) == 254
+
+
+@pytest.mark.parametrize(
+    "password",
+    ["correct horse battery", "zP4!xq9Lm2", "ein langes Passwort", "four random words " * 4],
+)
 def test_good_passwords(password: str) -> None:
     assert check_password(password, name="anna") == password
 
@@ -88,7 +116,9 @@ def test_good_passwords(password: str) -> None:
         "aaaaaaaaaaaa",
         "annaannaanna",
         "raspberry1",
-        "x" * 257,
+        "four random words " * 4 + "x",  # Dendrite: bcrypt takes 72 bytes
+        "f\u00fcnf gr\u00fc\u00dfe " * 6,
+        "four random\x00words",  # Synapse: "Invalid password"
     ],
 )
 def test_bad_passwords(password: str) -> None:

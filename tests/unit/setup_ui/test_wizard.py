@@ -75,7 +75,7 @@ def test_a_wrong_answer_about_you_is_told_at_its_field(
         ("Home.example.org", "Use 'home.example.org'"),
         ("https://home.example.org/", "is a web address"),
         ("home", "is not a valid domain name"),
-        ("a" * 250 + ".org", "230 is the limit"),
+        ("a" * 250 + ".org", "188 is the limit"),
         ('"><script>alert(1)</script>.org', "is a web address"),
     ],
 )
