@@ -79,6 +79,7 @@ def _add_public(add: Callable[..., argparse.ArgumentParser]) -> None:
 def _add_internal(add: Callable[..., argparse.ArgumentParser]) -> None:
     add("agent", _agent)
     add("provision", _provision)
+    add("provision-ended", _provision_ended)
     add("certificate", _certificate)
     add("slot-good", _slot_good)
     add("recovery-file", _recovery_file)
@@ -119,6 +120,17 @@ def _provision(paths: Paths, _options: argparse.Namespace) -> int:
     from services.units import SystemdUnits
 
     provision(paths, SystemdUnits())
+    return 0
+
+
+def _provision_ended(paths: Paths, _options: argparse.Namespace) -> int:
+    import os
+    import time
+
+    from firstboot.aftermath import record_death
+    from services.units import is_machine_stopping
+
+    record_death(paths, os.environ, is_stopping=is_machine_stopping(), now=time.time())
     return 0
 
 

@@ -74,8 +74,12 @@ class Setup:
                 return
             case Phase.UNCLAIMED:
                 raise StateError("This Hearth is not claimed yet.", hint="use the claim code")
-            case Phase.SETUP | Phase.FAILED:
+            case Phase.SETUP:
                 self.drafts.check_complete(request.revision)
+                self._save(replace(state, phase=Phase.APPLYING))
+            case Phase.FAILED:
+                # Nothing can have changed since the first run, and the password may be gone: the
+                # last step forgets it.
                 self._save(replace(state, phase=Phase.APPLYING))
             case Phase.APPLYING:
                 pass

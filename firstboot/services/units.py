@@ -74,3 +74,9 @@ class SystemdUnits:
     def _ask(self, verb: str, unit: str) -> bool:
         argv = ["systemctl", verb, "--quiet", unit]
         return run(argv, check=False, timeout=ASK_SECONDS).returncode == 0
+
+
+def is_machine_stopping() -> bool:
+    """Whether the machine is being switched off or restarted (systemctl(1), is-system-running)."""
+    argv = ["systemctl", "is-system-running"]
+    return run(argv, check=False, timeout=ASK_SECONDS).stdout.strip() == "stopping"

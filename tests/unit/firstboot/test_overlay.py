@@ -10,6 +10,7 @@ import pytest
 from appliance.paths import Paths
 from appliance.persistence import PERSISTED
 from appliance.run import find_tool, run
+from firstboot.cli import make_parser
 from services.mdns import ALIAS
 
 BASE = Path(__file__).parents[3] / "overlays" / "base"
@@ -46,6 +47,18 @@ def test_paths_are_the_codes() -> None:
     assert f"ReadWritePaths={paths.data} {paths.runtime}\n" in agent
     assert f"ReadWritePaths=-{paths.bootfs}\n" in agent
     assert ALIAS == "hearth.local"
+
+
+def test_verbs_in_units_exist() -> None:
+    """What no test on a host would start."""
+    parser = make_parser()
+    for unit in UNITS.glob("hearth-*.service"):
+        for command in re.findall(
+            r"^Exec\w+=\S*python3 -m firstboot (.+)$", unit.read_text(), re.M
+        ):
+            assert parser.parse_args(command.split()).verb, f"{unit.name}: {command}"
+    provision = (UNITS / "hearth-provision.service").read_text()
+    assert "ExecStopPost=/usr/bin/python3 -m firstboot provision-ended\n" in provision
 
 
 def test_the_pages_never_wait_for_the_network() -> None:

@@ -18,7 +18,7 @@ from appliance.bootreport import BootReport, DataCondition, render_boot_report
 from appliance.deadline import wait_until
 from appliance.paths import Paths
 from appliance.protocol import Claim, GetStatus, decode_reply, encode_request
-from appliance.state import Phase, State, save_state
+from appliance.state import Phase, State, StepState, StepStatus, load_state, save_state
 from unit.firstboot.machine import exchange
 
 PUBLISH = """#!/bin/sh
@@ -177,6 +177,60 @@ def test_an_interrupted_setup_starts_its_unit(
     wait_until(
         lambda: calls.exists() and wanted in calls.read_text(), seconds=30, what="provisioning"
     )
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from types import SimpleNamespace
+from appliance.paths import Paths
+from firstboot.provision import provision
+def die(context):
+    context.report("half-way")
+    os.kill(os.getpid(), signal.SIGKILL)
+steps = [
+    SimpleNamespace(name="one", title="One", is_done=lambda context: True, apply=None),
+    SimpleNamespace(name="two", title="Two", is_done=lambda context: False, apply=die),
+    SimpleNamespace(name="three", title="Three", is_done=lambda context: False, apply=die),
+]
+provision(Paths(Path(sys.argv[1])), None, steps=steps)
+"""
+
+
+@pytest.mark.parametrize(("machine", "phase"), [("running", "failed"), ("stopping", "applying")])
+def test_a_killed_setup_does_not_run_for_ever(box: Box, machine: str, phase: str) -> None:
+    """As systemd's ExecStopPost runs it; at a reboot the next start goes on by itself."""
+    box.program("systemctl", f"#!/bin/sh\necho {machine}\n")
+    process = subprocess.run(
+        [sys.executable, "-c", KILLED, box.paths.root], env=box.environment, check=False
+    )
+    assert process.returncode == -signal.SIGKILL
+    assert load_state(box.paths.state).phase is Phase.APPLYING
+    environment = {**box.environment, "SERVICE_RESULT": "oom-kill", "EXIT_STATUS": "KILL"}
+    result = subprocess.run(box.command("provision-ended"), env=environment, check=False)
+    assert result.returncode == 0
+    state = load_state(box.paths.state)
+    assert state.phase == phase
+    states = [step.state for step in state.steps]
+    assert states == ["skipped", "failed" if phase == "failed" else "running", "pending"]
+    assert ("memory ran out" in state.steps[1].error) is (phase == "failed")
+
+
+@pytest.mark.parametrize("phase", [Phase.READY, Phase.FAILED])
+def test_a_run_that_spoke_for_itself_is_left_alone(box: Box, phase: Phase) -> None:
+    save_state(State(phase=phase), box.paths.state)
+    assert box.ctl("provision-ended").returncode == 0
+    assert load_state(box.paths.state) == State(phase=phase)
+
+
+def test_trying_again_at_once_is_no_death(box: Box) -> None:
+    """The agent has written "applying" while the failed run's ExecStopPost was still starting."""
+    failed = StepStatus(name="one", title="One", state=StepState.FAILED, error="no")
+    state = State(phase=Phase.APPLYING, steps=(failed,))
+    save_state(state, box.paths.state)
+    environment = {**box.environment, "SERVICE_RESULT": "exit-code", "EXIT_STATUS": "6"}
+    subprocess.run(box.command("provision-ended"), env=environment, check=True)
+    assert load_state(box.paths.state) == state
 
 
 def test_a_socket_from_systemd_is_used(box: Box) -> None:

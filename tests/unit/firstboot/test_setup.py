@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -29,7 +30,7 @@ from appliance.protocol import (
     SignOut,
     encode_request,
 )
-from appliance.settings import Reach, Software, load_secrets, load_settings
+from appliance.settings import Reach, Software, load_secrets, load_settings, save_toml
 from appliance.state import Phase, State, load_state, save_state
 from services.passwords import verify_secret
 from unit.firstboot.machine import PASSWORD, Machine
@@ -128,6 +129,18 @@ def test_apply_after_a_failure_tries_again(machine: Machine) -> None:
     save_state(State(phase=Phase.FAILED), machine.paths.state)
     machine.ask(Apply(session=session, revision=revision))
     assert phase(machine) is Phase.APPLYING
+    assert machine.host.acts == ["provision", "provision"]
+
+
+def test_trying_again_needs_no_password_that_is_forgotten_already(machine: Machine) -> None:
+    """The last step forgets it; the process may die before it says that setup is over."""
+    session = machine.claim()
+    revision = machine.answer_everything(session)
+    machine.ask(Apply(session=session, revision=revision))
+    secrets = load_secrets(machine.paths.secrets)
+    save_toml(replace(secrets, pending_password=""), machine.paths.secrets, mode=0o600)
+    save_state(State(phase=Phase.FAILED), machine.paths.state)
+    machine.ask(Apply(session=session, revision=revision))
     assert machine.host.acts == ["provision", "provision"]
 
 
