@@ -14,6 +14,7 @@ from appliance.paths import Paths
 from appliance.settings import load_settings
 from appliance.state import Phase, load_state
 from services import proxy
+from services.authority import certified_addresses, note_addresses
 from services.authority_issue import (
     certificate_names,
     ensure_authority,
@@ -46,7 +47,12 @@ def ensure_certificate(paths: Paths, *, final: bool) -> bool:
         if server_name is not None:
             changed = ensure_issuer(paths, server_name) or changed
         names = certificate_names(server_name, local_names())
-        return ensure_device_certificate(paths, names, local_addresses()) or changed
+        addresses = local_addresses()
+        is_new = ensure_device_certificate(paths, names, addresses)
+        # One that will do may be good for more addresses than there are now.
+        before = None if is_new else certified_addresses(paths)
+        note_addresses(paths, frozenset(addresses) | (before or frozenset()))
+        return is_new or changed
 
 
 def renew_certificate(paths: Paths, units: Units) -> bool:

@@ -18,6 +18,10 @@ class Host(Protocol):
 
     def start_ssh(self) -> None: ...
 
+    def renew_certificate(self) -> None:
+        """Start the unit that issues a certificate where one is due. Returns at once."""
+        ...
+
     def reboot(self) -> None: ...
 
 
@@ -31,6 +35,9 @@ class SystemHost:
 
     def start_ssh(self) -> None:
         self._start("ssh.service")
+
+    def renew_certificate(self) -> None:
+        self._start("hearth-certificate.service")
 
     def reboot(self) -> None:
         run(["systemctl", "reboot", "--no-block"], timeout=START_SECONDS)

@@ -16,6 +16,7 @@ from appliance.paths import Paths
 from firstboot.agent import Agent
 from firstboot.codes import show_code
 from firstboot.console import Console
+from firstboot.renewal import Renewal
 from firstboot.screen import View
 from services.filewatch import FileWatch
 from services.mdns import Alias, OwnName
@@ -37,6 +38,7 @@ class Watch:
         self._alias = Alias()
         self._console = Console(agent.paths)
         self._own = OwnName(socket.gethostname())
+        self._renewal = Renewal(agent.paths, agent.host)
         self._netlink = open_netlink()
         agent.paths.certificates.mkdir(mode=0o751, exist_ok=True)
         wanted = (agent.paths.hearth, agent.paths.certificates, network_state(agent.paths).parent)
@@ -77,6 +79,7 @@ class Watch:
         self._alias.update(addresses)
         if addresses:
             self._own.refresh((addresses, self._alias.is_established))
+        self._renewal.look(addresses, self._agent.setup.phase)
         if not self._agent.is_prepared:
             return  # it wakes us when it is, and then there is a claim code to show
         code = self._agent.gate.claim_code
@@ -89,7 +92,8 @@ class Watch:
         )
 
     def _wait(self) -> None:
-        waits = (self._alias.wait_seconds(), self._own.wait_seconds())
+        watched = (self._alias, self._own, self._renewal)
+        waits = (one.wait_seconds() for one in watched)
         timeout = min((wait for wait in waits if wait is not None), default=None)
         while self._take_news(timeout) and not self._stopping:
             timeout = SETTLE_SECONDS

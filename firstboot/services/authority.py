@@ -8,6 +8,7 @@ light, because the agent keeps it in memory.
     issuer.pem      certificate and key that sign renewals, 0600
     device.pem      certificate, chain and key that nginx serves, 0640: one file, so that a power
                     cut cannot leave a certificate beside another's key
+    device.addresses  one a line: what device.pem was issued for, since reading that takes a library
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import hashlib
 import ssl
 from pathlib import Path
 
+from appliance.atomic import write_atomic
 from appliance.errors import StateError
 from appliance.paths import Paths
 
@@ -34,6 +36,24 @@ def issuer_file(paths: Paths) -> Path:
 
 def device_file(paths: Paths) -> Path:
     return paths.certificates / "device.pem"
+
+
+def certified_addresses(paths: Paths) -> frozenset[str] | None:
+    """The addresses that device.pem was issued for; None before there is one."""
+    try:
+        text = _addresses_file(paths).read_text(errors="replace")
+    except FileNotFoundError:
+        return None
+    return frozenset(text.split())
+
+
+def note_addresses(paths: Paths, addresses: frozenset[str]) -> None:
+    if addresses != certified_addresses(paths):
+        write_atomic(_addresses_file(paths), "".join(f"{text}\n" for text in sorted(addresses)))
+
+
+def _addresses_file(paths: Paths) -> Path:
+    return paths.certificates / "device.addresses"
 
 
 def authority_pem(paths: Paths) -> bytes:

@@ -19,6 +19,8 @@ from appliance.deadline import wait_until
 from appliance.paths import Paths
 from appliance.protocol import Claim, GetStatus, decode_reply, encode_request
 from appliance.state import Phase, State, StepState, StepStatus, load_state, save_state
+from services.authority import note_addresses
+from services.network import local_addresses
 from unit.firstboot.machine import exchange
 
 PUBLISH = """#!/bin/sh
@@ -127,6 +129,23 @@ def test_provisioning_is_noticed_by_its_file(
     start()
     save_state(State(phase=Phase.FAILED), box.paths.state)
     wait_until(lambda: box.serial_says("state failed"), seconds=20, what="news of state.json")
+
+
+@pytest.mark.skipif(not local_addresses(), reason="this machine has no address")
+def test_a_new_address_starts_the_certificates_unit(
+    box: Box, start: Callable[..., subprocess.Popen[str]]
+) -> None:
+    box.paths.certificates.mkdir()
+    start()
+    wait_until(lambda: box.serial_says("claim code"), seconds=20, what="the console")
+    calls = box.paths.root / "systemctl"
+    assert not calls.exists(), "the first certificate is the timer's business"
+    # As if it had been signed before the network gave the address that this machine has now.
+    note_addresses(box.paths, frozenset(["192.0.2.99"]))
+    wanted = "start --no-block hearth-certificate.service"
+    wait_until(
+        lambda: calls.exists() and wanted in calls.read_text(), seconds=20, what="the renewal"
+    )
 
 
 def test_name_servers_are_written_when_the_network_says_them(

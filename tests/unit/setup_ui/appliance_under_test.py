@@ -59,6 +59,9 @@ class GroundedHost:
     def start_ssh(self) -> None:
         self.acts.append("ssh")
 
+    def renew_certificate(self) -> None:
+        self.acts.append("renew")
+
     def reboot(self) -> None:
         self.acts.append("reboot")
 
