@@ -32,10 +32,21 @@ def parse_table(cls: type[T], table: Mapping[str, Any], *, where: str) -> T:
     values: dict[str, Any] = {}
     for name, field in fields.items():
         if name in table:
-            values[name] = _convert(hints[name], table[name], f"{where}: {name}")
+            values[name] = _field(field, hints[name], table[name], f"{where}: {name}")
         elif _is_required(field):
             raise ConfigError(f"{where}: key {name!r} is missing")
     return cls(**values)
+
+
+def _field(field: dataclasses.Field[Any], hint: Any, value: Any, where: str) -> Any:
+    """What a dataclass keeps out of its repr is secret, and so no part of a message either."""
+    try:
+        return _convert(hint, value, where)
+    except ConfigError as error:
+        if field.repr:
+            raise
+        hidden = ConfigError(f"{where}: this is not text in quotes", hint=error.hint)
+    raise hidden
 
 
 def unknown_key(key: str, known: list[str], where: str) -> ConfigError:

@@ -24,7 +24,7 @@ from appliance.paths import Paths
 from appliance.tables import parse_table, unknown_key
 from appliance.validate import check_timezone
 from firstboot.codes import check_preset_code
-from services.bootfs import PRESEED_FILE, read_file, write_file
+from services.bootfs import MAX_BYTES, PRESEED_FILE, is_too_large, read_file, write_file
 
 # OpenSSH's public key types (PROTOCOL.*, sshd(8) AUTHORIZED_KEYS); DSA is gone since OpenSSH 10.
 KEY = re.compile(
@@ -33,6 +33,7 @@ KEY = re.compile(
     r"[ \t]+(?P<blob>[A-Za-z0-9+/]+={0,2})(?:[ \t]+(?P<comment>[^\r\n]*))?"
 )
 CODE_LINE = re.compile(r"^[ \t]*claim_code[ \t]*=.*$", re.MULTILINE)
+MAX_NOTES = 8  # the pages show them all
 REDACTED = "# claim_code was used, and Hearth has removed it"
 
 
@@ -56,6 +57,9 @@ class Checked:
 
 def load_preseed(paths: Paths) -> Checked:
     """Never raises for what stands in the file."""
+    if is_too_large(paths, PRESEED_FILE):
+        note = f"{PRESEED_FILE} is not used: it is larger than {MAX_BYTES // 1024} KiB"
+        return Checked(notes=(note,))
     text = read_file(paths, PRESEED_FILE)
     return parse_preseed(text) if text is not None else Checked()
 
@@ -63,7 +67,7 @@ def load_preseed(paths: Paths) -> Checked:
 def parse_preseed(text: str) -> Checked:
     try:
         table = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # ValueError: a number of 5000 digits, too
         hint = 'each line looks like: timezone = "Europe/Berlin", with straight quotes'
         return Checked(notes=(f"{PRESEED_FILE} is not used: {error} ({hint})",))
     notes: list[str] = []
@@ -73,8 +77,15 @@ def parse_preseed(text: str) -> Checked:
         claim_code=_kept(check_preset_code, preseed.claim_code, notes),
         timezone=_kept(check_timezone, preseed.timezone, notes),
         ssh_keys=tuple(key for key in (_kept(check_ssh_key, key, notes) for key in keys) if key),
-        notes=tuple(notes),
+        notes=_first(notes),
     )
+
+
+def _first(notes: list[str]) -> tuple[str, ...]:
+    if len(notes) <= MAX_NOTES:
+        return tuple(notes)
+    more = f"{PRESEED_FILE}: {len(notes) - MAX_NOTES} more mistakes of this kind"
+    return (*notes[:MAX_NOTES], more)
 
 
 def _known_part(table: dict[str, Any], notes: list[str]) -> Preseed:

@@ -21,6 +21,7 @@ from appliance.run import run
 CLAIM_CODE_FILE = "claim-code.txt"
 PRESEED_FILE = "hearth.toml"
 REMOUNT_SECONDS = 30
+MAX_BYTES = 64 * 1024  # nobody types more; a file that fell here by mistake must not use up memory
 
 _writing = threading.Lock()
 
@@ -45,10 +46,19 @@ def remove_file(paths: Paths, name: str) -> None:
 
 def read_file(paths: Paths, name: str) -> str | None:
     """The text, or None where there is none. Editors on Windows may put a byte order mark first."""
+    if is_too_large(paths, name):
+        return None
     try:
         return (paths.bootfs / name).read_text(encoding="utf-8-sig", errors="replace")
     except OSError:
         return None
+
+
+def is_too_large(paths: Paths, name: str) -> bool:
+    try:
+        return (paths.bootfs / name).stat().st_size > MAX_BYTES
+    except OSError:
+        return False
 
 
 @contextmanager

@@ -46,6 +46,7 @@ def test_everything_right() -> None:
         ('ssh_keys = "x"', "expected a list"),
         ("[[[[", "is not used"),
         ("a = " + "[" * 5000, "is not used"),
+        ("a = " + "9" * 5000, "is not used"),
     ],
 )
 def test_a_mistake_becomes_a_note(text: str, says: str) -> None:
@@ -59,6 +60,28 @@ def test_one_mistake_does_not_spoil_the_rest() -> None:
     found = parse_preseed(f'ssh_key = "{KEY}"\nwifi = "x"\ntimezone = "nowhere"\n')
     assert found.ssh_keys == (KEY,)
     assert len(found.notes) == 2
+
+
+@pytest.mark.parametrize("value", ["8273645190", '["seven purple kettles"]', "{ seven = 1 }"])
+def test_a_code_without_quotes_is_not_told_to_everybody(value: str) -> None:
+    """Notes stand on the first page, and the owner will only add the quotes."""
+    [note] = parse_preseed(f"claim_code = {value}").notes
+    assert note == "hearth.toml: claim_code: this is not text in quotes"
+
+
+def test_notes_fit_the_page() -> None:
+    notes = parse_preseed("".join(f"wrong{number} = 1\n" for number in range(5000))).notes
+    assert len(notes) == 9
+    assert "4992 more" in notes[-1]
+
+
+def test_a_file_that_fell_there_by_mistake_is_not_read(machine: Machine) -> None:
+    path = machine.paths.bootfs / "hearth.toml"
+    path.write_text('claim_code = "seven purple kettles"\n' + "#" * 70_000)
+    agent = machine.boot()
+    assert "larger than 64 KiB" in agent.preseed.notes[0]
+    redact_claim_code(machine.paths)
+    assert path.stat().st_size > 70_000
 
 
 def test_a_file_from_notepad(machine: Machine) -> None:
