@@ -67,7 +67,7 @@ class Watch:
             try:
                 self._look()
                 self._wait()
-            except (OSError, HearthError):
+            except Exception:  # of whatever kind: without this thread there are no names
                 logger.exception("the watch stumbled")
                 self._pause()
         self._alias.stop()

@@ -61,6 +61,18 @@ def test_verbs_in_units_exist() -> None:
     assert "ExecStopPost=/usr/bin/python3 -m firstboot provision-ended\n" in provision
 
 
+@pytest.mark.parametrize(
+    "unit",
+    ["usr/lib/systemd/system/hearth-agent.service", "usr/lib/systemd/system/hearth-ui.service",
+     "etc/systemd/system/nginx.service"],
+)  # fmt: skip
+def test_the_way_in_is_never_given_up(unit: str) -> None:
+    """By default five failures in ten seconds are the end, until somebody pulls the plug."""
+    text = (BASE / unit).read_text()
+    assert re.search(r"^Restart=always$", text, re.MULTILINE)
+    assert re.search(r"^StartLimitIntervalSec=0$", text.partition("[Service]")[0], re.MULTILINE)
+
+
 def test_the_pages_never_wait_for_the_network() -> None:
     for unit in ("hearth-agent.service", "hearth-agent.socket", "hearth-hostname.service"):
         text = (UNITS / unit).read_text()

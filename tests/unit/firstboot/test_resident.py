@@ -131,6 +131,21 @@ def test_provisioning_is_noticed_by_its_file(
     wait_until(lambda: box.serial_says("state failed"), seconds=20, what="news of state.json")
 
 
+def test_the_watch_outlives_what_it_cannot_read(
+    box: Box, start: Callable[..., subprocess.Popen[str]]
+) -> None:
+    """networkd's file holds what a router said, and that need not be text."""
+    state = box.paths.root / "run/systemd/netif/state"
+    state.write_bytes(b"DOMAINS=\xff\xfe\n")
+    start()
+    session = box.paths.runtime / "claim-code"
+    wait_until(session.exists, seconds=20, what="the claim code")
+    new = state.with_name("state.new")
+    new.write_text("DNS=192.0.2.1\n")
+    new.replace(state)
+    wait_until(lambda: box.serial_says("claim code"), seconds=20, what="the console")
+
+
 @pytest.mark.skipif(not local_addresses(), reason="this machine has no address")
 def test_a_new_address_starts_the_certificates_unit(
     box: Box, start: Callable[..., subprocess.Popen[str]]
