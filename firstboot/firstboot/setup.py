@@ -6,7 +6,8 @@ from dataclasses import replace
 from typing import assert_never
 
 from appliance.bootreport import DataCondition, load_boot_report
-from appliance.errors import HearthError, StateError
+from appliance.errors import ConfigError, HearthError, StateError
+from appliance.log import logger
 from appliance.paths import Paths
 from appliance.protocol import Apply, Draft, SaveHomeserver, SaveOwner, SaveServer
 from appliance.settings import save_toml
@@ -31,8 +32,25 @@ class Setup:
         return load_state(self._paths.state).phase
 
     def ensure_state(self) -> None:
-        if not self._paths.state.exists():
-            self._save(State())
+        """A state; where the file is lost or damaged, the one that the other files prove.
+
+        Nobody may be invited to set up anew over a homeserver that has been in use.
+        """
+        file = self._paths.state
+        try:
+            if file.exists():
+                load_state(file)
+                return
+        except (ConfigError, OSError) as error:
+            logger.warning("the state is made out anew: %s", error)
+            file.replace(file.with_name(f"{file.name}.damaged"))
+        self._save(State(phase=self._proven_phase()))
+
+    def _proven_phase(self) -> Phase:
+        """Settings are written when provisioning starts; the draft goes when it is over."""
+        if not self._paths.settings.exists():
+            return Phase.UNCLAIMED
+        return Phase.APPLYING if self._paths.draft.exists() else Phase.READY
 
     def begin(self) -> None:
         """Somebody has claimed the box."""

@@ -177,6 +177,28 @@ def test_answers_are_closed_once_setup_runs(machine: Machine) -> None:
         save_owner(machine, session, revision, name="berta")
 
 
+@pytest.mark.parametrize("damage", [None, "", '{"phase": "rea', '{"phase": "gone"}', "\0" * 400])
+def test_a_lost_state_is_no_invitation_to_set_up_anew(machine: Machine, damage: str | None) -> None:
+    reach_ready(machine)
+    machine.paths.state.unlink()
+    if damage is not None:
+        machine.paths.state.write_text(damage)
+    machine.boot()
+    assert phase(machine) is Phase.READY
+    assert machine.agent.gate.claim_code.plain == ""
+    with pytest.raises(StateError, match="has been set up"):
+        machine.ask(Claim(code="seven purple kettles", source="192.0.2.1"))
+
+
+def test_a_lost_state_of_an_interrupted_setup_goes_on(machine: Machine) -> None:
+    session = machine.claim()
+    machine.ask(Apply(session=session, revision=machine.answer_everything(session)))
+    machine.paths.state.unlink()
+    machine.boot()
+    assert phase(machine) is Phase.APPLYING
+    assert machine.host.acts == ["provision", "provision"]
+
+
 def test_when_setup_is_over_its_traces_go(machine: Machine) -> None:
     machine.preseed('claim_code = "seven purple kettles"\n')
     machine.boot()
