@@ -59,6 +59,9 @@ def load_state(path: Path) -> State:
         return State()
     try:
         table = json.loads(path.read_text())
+    except OSError as error:
+        message = f"cannot read {path}: {error.strerror}"
+        raise ConfigError(message, hint="the card may be worn out") from error
     except ValueError as error:
         message = f"{path} is not JSON: {error}"
         raise ConfigError(message) from error

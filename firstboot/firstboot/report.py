@@ -7,7 +7,7 @@ import socket
 import sys
 from typing import TYPE_CHECKING, Any
 
-from appliance.errors import HearthError, StateError
+from appliance.errors import HearthError, PrivilegeError, StateError
 from appliance.paths import Paths
 from appliance.protocol import GetStatus, Status, decode_reply, encode_request
 from appliance.tables import to_table
@@ -21,20 +21,33 @@ CHUNK = 65536
 
 
 def ask_status(paths: Paths) -> Status:
-    """Asked from the agent, which measures. Raises StateError when it does not run."""
+    """Asked from the agent, which measures. Raises StateError when it does not answer."""
+    reply = _exchange(paths, encode_request(GetStatus()))
+    try:
+        status: Status = decode_reply(GetStatus(), reply)
+    except (ValueError, KeyError, TypeError) as error:
+        said = f"{reply[:80]!r}" if reply else "nothing"
+        message = f"the agent was asked for its status and said {said}"
+        raise StateError(message, hint="look at: journalctl -u hearth-agent") from error
+    return status
+
+
+def _exchange(paths: Paths, line: bytes) -> bytes:
     reply = bytearray()
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
             connection.settimeout(ASK_SECONDS)
             connection.connect(str(paths.agent_socket))
-            connection.sendall(encode_request(GetStatus()))
+            connection.sendall(line)
             while chunk := connection.recv(CHUNK):
                 reply += chunk
+    except PermissionError as error:
+        message = f"you may not talk to the agent on {paths.agent_socket}"
+        raise PrivilegeError(message, hint="sign in over SSH as root") from error
     except OSError as error:
         message = f"the agent does not answer on {paths.agent_socket}: {error}"
         raise StateError(message, hint="look at: journalctl -u hearth-agent") from error
-    status: Status = decode_reply(GetStatus(), bytes(reply))
-    return status
+    return bytes(reply)
 
 
 def show_status(paths: Paths, *, as_json: bool) -> int:

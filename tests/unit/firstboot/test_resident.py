@@ -319,6 +319,41 @@ def test_status_without_an_agent_says_what_to_do(box: Box) -> None:
     assert "Traceback" not in result.stderr
 
 
+@pytest.mark.parametrize("reply", [b"", b"nonsense\n", b"[]\n"])
+def test_an_agent_that_dies_while_it_answers_is_told(box: Box, reply: bytes) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as door:
+        door.bind(str(box.paths.agent_socket))
+        door.listen(1)
+        asking = subprocess.Popen(
+            box.command("status"), env=box.environment, stderr=subprocess.PIPE, text=True
+        )
+        connection, _ = door.accept()
+        with connection:
+            connection.recv(4096)
+            connection.sendall(reply)
+        _, said = asking.communicate(timeout=60)
+    assert asking.returncode == 11
+    assert said.startswith("error: the agent was asked for its status and said ")
+    assert "Traceback" not in said
+
+
+def test_what_the_kernel_refuses_is_a_sentence(box: Box) -> None:
+    """A full file system, as /dev/full plays it; and a file that cannot be read."""
+    with Path("/dev/full").open("w") as full:
+        result = subprocess.run(
+            box.command("apply", "--dry-run"), env=box.environment, stdout=full,
+            stderr=subprocess.PIPE, text=True, check=False,
+        )  # fmt: skip
+    if os.geteuid() == 0:
+        assert result.returncode == 8
+        assert "No space left on device" in result.stderr
+    assert "Traceback" not in result.stderr
+    box.paths.state.mkdir()
+    result = box.ctl("certificate")
+    assert result.returncode == 3
+    assert result.stderr.startswith(f"error: cannot read {box.paths.state}: ")
+
+
 def test_help_teaches_and_hides_what_is_for_units(box: Box) -> None:
     text = box.ctl("--help").stdout
     assert "hearthctl status --json" in text
