@@ -49,8 +49,18 @@ def known_status() -> Status | None:
     return g.get("status") or agent().last_status
 
 
+def cookie_name(name: str) -> str:
+    """``name`` as the browser keeps it for this connection.
+
+    HTTP and HTTPS have cookies of their own: a browser refuses a plain one in place of a Secure one
+    of the same name, so whoever had been on HTTPS could not go on over HTTP. And __Host- keeps out
+    what a neighbouring host or plain HTTP might have planted (RFC 6265bis, 4.1.3.2 and 5.7).
+    """
+    return f"__Host-{name}" if request.is_secure else name
+
+
 def session_token() -> str:
-    return request.cookies.get(SESSION_COOKIE, "")
+    return request.cookies.get(cookie_name(SESSION_COOKIE), "")
 
 
 def load_draft() -> Draft:
@@ -89,7 +99,7 @@ def remember_session(response: BaseResponse, token: str) -> BaseResponse:
     self, a chat) as signed out, and teach typing the claim code or password once more.
     """
     response.set_cookie(
-        SESSION_COOKIE,
+        cookie_name(SESSION_COOKIE),
         token,
         max_age=SESSION_SECONDS,
         httponly=True,
@@ -101,5 +111,11 @@ def remember_session(response: BaseResponse, token: str) -> BaseResponse:
 
 
 def forget_session(response: BaseResponse) -> BaseResponse:
-    response.delete_cookie(SESSION_COOKIE, httponly=True, samesite="Lax", path="/")
+    response.delete_cookie(
+        cookie_name(SESSION_COOKIE),
+        httponly=True,
+        samesite="Lax",
+        secure=request.is_secure,
+        path="/",
+    )
     return response

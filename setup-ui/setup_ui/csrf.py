@@ -13,7 +13,7 @@ import secrets
 from flask import g, request
 from werkzeug.wrappers import Response
 
-from setup_ui.context import session_token
+from setup_ui.context import cookie_name, session_token
 
 COOKIE = "hearth_browser"
 FIELD = "csrf"
@@ -30,7 +30,7 @@ def csrf_token() -> str:
 
 
 def is_token_valid() -> bool:
-    browser = request.cookies.get(COOKIE, "")
+    browser = request.cookies.get(cookie_name(COOKIE), "")
     if len(browser) < MIN_COOKIE:
         return False
     given = request.form.get(FIELD, "")
@@ -43,13 +43,18 @@ def keep_cookie(response: Response) -> Response:
         # Lax for the same reason as the session: with Strict, arriving by a link would replace
         # the cookie and break forms open in other tabs.
         response.set_cookie(
-            COOKIE, fresh, httponly=True, samesite="Lax", secure=request.is_secure, path="/"
+            cookie_name(COOKIE),
+            fresh,
+            httponly=True,
+            samesite="Lax",
+            secure=request.is_secure,
+            path="/",
         )
     return response
 
 
 def _browser() -> str:
-    browser = request.cookies.get(COOKIE, "")
+    browser = request.cookies.get(cookie_name(COOKIE), "")
     if len(browser) >= MIN_COOKIE:
         return browser
     if "fresh_browser" not in g:

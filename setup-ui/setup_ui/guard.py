@@ -92,5 +92,8 @@ def _check_post() -> None:
 
 
 def _origin(header: str) -> tuple[str, str]:
-    parts = urlsplit(header)
+    try:
+        parts = urlsplit(header)
+    except ValueError:  # "http://[" and the like: nobody's
+        return "", ""
     return parts.scheme, parts.netloc.lower()

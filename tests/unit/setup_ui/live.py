@@ -21,18 +21,21 @@ ARGUMENTS = [
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
+    # Loopback addresses count as secure even without TLS; a name does not.
+    "--host-resolver-rules=MAP hearth.local 127.0.0.1",
 ]
 
 
 @contextmanager
-def serving(app: Flask, port: int = 0) -> Iterator[str]:
+def serving(app: Flask, port: int = 0, *, tls: bool = False) -> Iterator[str]:
     """The URL under which ``app`` answers on the loopback interface."""
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    server = make_server("127.0.0.1", port, app, threaded=True)
+    context = "adhoc" if tls else None
+    server = make_server("127.0.0.1", port, app, threaded=True, ssl_context=context)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:
-        yield f"http://127.0.0.1:{server.server_port}"
+        yield f"{'https' if tls else 'http'}://127.0.0.1:{server.server_port}"
     finally:
         server.shutdown()
         thread.join(10)

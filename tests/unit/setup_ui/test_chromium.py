@@ -174,3 +174,23 @@ def test_nothing_is_wider_than_the_screen(browser: Browser, url: str, width: int
         inside = "document.documentElement.scrollWidth <= document.documentElement.clientWidth"
         assert page.evaluate(inside), path
     page.context.close()
+
+
+def test_a_browser_that_was_on_https_can_go_on_over_http(
+    browser: Browser, appliance: Appliance
+) -> None:
+    """Browsers refuse a plain cookie in place of a Secure one of the same name (RFC 6265bis,
+    5.7); the claim page offers HTTPS, and a typed address leads to HTTP."""
+    with serving(appliance.app) as plain, serving(appliance.app, tls=True) as encrypted:
+        page = browser.new_context(ignore_https_errors=True).new_page()
+        page.goto(encrypted.replace("127.0.0.1", "hearth.local"))
+        send(page, code=CODE)
+        expect(page.locator("h1")).to_have_text("Who looks after this server?")
+        page.goto(plain.replace("127.0.0.1", "hearth.local"))
+        send(page, code=CODE)
+        expect(page.locator("h1")).to_have_text("Who looks after this server?")
+        send(page, name="anna", password=PASSWORD, repeat=PASSWORD)
+        expect(page.locator("h1")).to_have_text("What is your server called?")
+        page.goto(encrypted.replace("127.0.0.1", "hearth.local"))
+        expect(page.locator("h1")).to_have_text("What is your server called?")
+        page.context.close()

@@ -154,6 +154,7 @@ def test_health_answers_without_the_agent(appliance: Appliance) -> None:
         {"Origin": "null"},
         {"Origin": "https://hearth-ab12.local"},
         {"Origin": "http://hearth-ab12.local:81"},
+        {"Origin": "http://["},
         {"Sec-Fetch-Site": "cross-site"},
         {"Sec-Fetch-Site": "same-site"},
     ],
@@ -203,9 +204,12 @@ def test_a_planted_browser_cookie_does_not_help_against_a_session(browser: Brows
     assert browser.status == 403
 
 
-@pytest.mark.parametrize(("scheme", "secure"), [("http", False), ("https", True)])
+@pytest.mark.parametrize(
+    ("scheme", "secure", "name"),
+    [("http", False, "hearth_session"), ("https", True, "__Host-hearth_session")],
+)
 def test_cookies_are_kept_from_scripts_and_other_sites(
-    appliance: Appliance, scheme: str, secure: bool
+    appliance: Appliance, scheme: str, secure: bool, name: str
 ) -> None:
     browser = Browser(appliance.app, origin=f"{scheme}://hearth-ab12.local").get("/claim")
     response = browser.client.post(
@@ -215,10 +219,12 @@ def test_cookies_are_kept_from_scripts_and_other_sites(
         environ_base=browser.environ,
     )
     [cookie] = response.headers.getlist("Set-Cookie")
-    assert cookie.startswith("hearth_session=")
+    assert cookie.startswith(f"{name}=")
     assert "HttpOnly" in cookie
     assert "SameSite=Lax" in cookie
     assert ("Secure" in cookie) is secure
+    left = browser.get("/setup/you").submit(action="/sign-out")
+    assert left.client.get_cookie(name, domain="hearth-ab12.local") is None
 
 
 @pytest.mark.parametrize(
