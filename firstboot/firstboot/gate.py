@@ -20,6 +20,8 @@ from firstboot.status import is_clock_synchronised
 from firstboot.throttle import Throttle
 from services.passwords import verify_secret
 
+MAX_SOURCE = 64  # an IPv6 address with its zone; a UI gone bad must not fill memory with names
+
 
 class Gate:
     """Checks guesses and issues sessions; knows nothing about what a session is for."""
@@ -64,12 +66,17 @@ class Gate:
         return Session(token=self.sessions.issue())
 
     def guess(self, source: str, is_right: Callable[[], bool], wrong: AccessError) -> None:
-        """One guess at a secret, under the back-off; one scrypt at a time, for the memory."""
-        self._throttle.admit(source)
+        """One guess at a secret, under the back-off; one at a time.
+
+        The next one is admitted only when this one has counted, or many sent at once would all be
+        looked at; and one scrypt at a time is all that the memory bears.
+        """
+        source = source[:MAX_SOURCE]
         with self._guessing:
-            right = is_right()
-        if not right:
+            self._throttle.admit(source)
+            if is_right():
+                self._throttle.succeeded(source)
+                return
             self._throttle.failed(source)
-            logger.warning("a wrong claim code or password came from %r", source)
-            raise wrong
-        self._throttle.succeeded(source)
+        logger.warning("a wrong claim code or password came from %r", source)
+        raise wrong

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -141,3 +142,27 @@ def test_a_card_file_that_somebody_edited_is_not_believed(machine: Machine) -> N
     code = machine.boot().gate.claim_code.plain
     assert code != "AAAAAAAA"
     assert card_file(machine).read_text().startswith(code[:4])
+
+
+def test_guesses_sent_all_at_once_gain_nothing(machine: Machine) -> None:
+    """After the claim each costs a hash, time enough for the next ones to be let in beside it."""
+    machine.claim()
+
+    def guess(number: int) -> str:
+        try:
+            machine.ask(Claim(code=f"AAAA-AA{number:02d}", source="198.51.100.9"))
+        except AccessError as error:
+            return error.message
+        return ""
+
+    with ThreadPoolExecutor(16) as pool:
+        answers = list(pool.map(guess, range(16)))
+    assert sum("not the claim code" in text for text in answers) == 3
+    assert sum("Too many wrong answers" in text for text in answers) == 13
+
+
+def test_a_source_is_kept_only_as_long_as_an_address(machine: Machine) -> None:
+    for number in range(4):
+        with pytest.raises(AccessError):
+            machine.ask(Claim(code=f"AAAA-AA{number:02d}", source="x" * 60_000))
+    assert (machine.paths.runtime / "attempts.json").stat().st_size < 200
