@@ -24,6 +24,7 @@ from services import database, proxy
 from services.authority import device_file
 from services.homeserver import Homeserver, find_homeserver
 from services.owners import ensure_directory, find_owner
+from services.pending import load_pending, merge, save_pending
 from services.render import (
     Action,
     Rendered,
@@ -86,15 +87,18 @@ def apply_configuration(
     if needs_check:
         check_plan(paths, plan)
     if dry_run:
-        actions = tuple(f"{act} {unit}" for unit, act in _due(items, changes))
+        actions = tuple(f"{act} {unit}" for unit, act in _due(paths, items, changes))
         return ApplyReport(dry_run=True, checked=needs_check, changes=changes, actions=actions)
-    due = _due(items, changes)
+    due = _due(paths, items, changes)
     if plan.settings is not None:
         ensure_timezone(paths, plan.settings.device.timezone)
+    # Noted first: should a reload fail or we be killed, the next run still owes it.
+    save_pending(paths, due)
     _replace(paths, items, changes)
     if needs_check:
         write_atomic(_mark_file(paths), mark + "\n")
     actions = tuple(f"{act} {unit}" for unit, act in due if _act(units, unit, act))
+    save_pending(paths, ())
     return ApplyReport(dry_run=False, checked=needs_check, changes=changes, actions=actions)
 
 
@@ -121,7 +125,8 @@ def is_applied(paths: Paths) -> bool:
     plan = load_plan(paths)
     items = render_plan(paths, plan, config=paths.rendered)
     accepted = fingerprint(plan.version, items) == _load_mark(paths)
-    return accepted and not find_changes(paths, items, plan.secrets)
+    is_in_place = accepted and not find_changes(paths, items, plan.secrets)
+    return is_in_place and not load_pending(paths)
 
 
 def load_plan(paths: Paths) -> Plan:
@@ -235,14 +240,13 @@ def _hide(text: str, secrets: Secrets) -> str:
     return text
 
 
-def _due(items: Sequence[Rendered], changes: Sequence[Change]) -> list[tuple[str, Action]]:
-    """Each unit once, in the order of the templates; a restart outweighs a reload."""
+def _due(
+    paths: Paths, items: Sequence[Rendered], changes: Sequence[Change]
+) -> list[tuple[str, Action]]:
+    """What an earlier run still owes, then the units of changed files, as the templates order."""
     changed = {change.target for change in changes}
-    due: dict[str, Action] = {}
-    for template in (item.template for item in items):
-        if template.target in changed and due.get(template.unit) is not Action.RESTART:
-            due[template.unit] = template.action
-    return list(due.items())
+    templates = [item.template for item in items if item.target in changed]
+    return merge(load_pending(paths), [(entry.unit, entry.action) for entry in templates])
 
 
 def _act(units: Units, unit: str, action: Action) -> bool:

@@ -19,5 +19,7 @@ class IssueCertificate:
         return False
 
     def apply(self, context: Context) -> None:
-        if ensure_certificate(context.paths, final=True) and context.units.is_active(proxy.UNIT):
+        ensure_certificate(context.paths, final=True)
+        # Also for one that was there: an earlier run may have ended before nginx had read it.
+        if context.units.is_active(proxy.UNIT):
             context.units.reload(proxy.UNIT)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -11,8 +11,10 @@ from appliance.errors import NetworkError, StateError
 from appliance.paths import Paths
 from appliance.settings import load_secrets
 from appliance.state import Phase, State, StepState, StepStatus, load_state, save_state
+from firstboot.certificate import ensure_certificate
 from firstboot.provision import provision
 from firstboot.steps import STEPS
+from firstboot.steps.certificate import IssueCertificate
 from firstboot.steps.context import Context
 from firstboot.steps.database import SetUpDatabase
 from firstboot.steps.identity import MakeIdentity
@@ -190,6 +192,14 @@ def test_no_new_key_where_a_database_shows_that_there_was_one(tmp_path: Path) ->
     with pytest.raises(StateError, match="is missing"):
         MakeIdentity().apply(context(paths))
     assert not paths.homeserver.exists()
+
+
+def test_a_certificate_from_a_run_that_was_killed_is_read_by_nginx(paths: Paths) -> None:
+    """It ended between writing the file and the reload."""
+    ensure_certificate(paths, final=True)
+    units = RecordedUnits("nginx.service")
+    IssueCertificate().apply(replace(context(paths), units=units))
+    assert units.acts == ["reload nginx.service"]
 
 
 def test_a_foreign_directory_is_no_place_for_a_database(tmp_path: Path) -> None:

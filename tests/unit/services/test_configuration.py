@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from appliance.errors import ConfigError, HearthError, MissingToolError, StateError
+from appliance.errors import CommandError, ConfigError, HearthError, MissingToolError, StateError
 from appliance.settings import Reach, Software, load_settings, save_toml
 from services.authority import device_file
 from services.configuration import (
@@ -20,8 +20,9 @@ from services.configuration import (
     load_plan,
     render_plan,
 )
+from services.pending import save_pending
 from services.proxy import PROGRAM
-from services.render import Action, Template, render_templates, yaml_scalar
+from services.render import Action, Template, fingerprint, render_templates, yaml_scalar
 from unit.services.appliance_files import (
     OVERLAY,
     SECRETS,
@@ -85,6 +86,39 @@ def test_only_units_whose_files_changed_are_touched(tmp_path: Path) -> None:
         "nginx/https.conf",
         "synapse/homeserver.yaml",
     }
+
+
+@pytest.mark.parametrize("how", ["fails", "is killed"])
+def test_a_reload_that_did_not_happen_is_still_owed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    """Else nginx would serve the old configuration, and trying again would skip the step."""
+    paths, units = make_appliance(tmp_path), RecordedUnits("nginx.service")
+    device_file(paths).write_text("stand-in")
+    error = CommandError("systemctl failed") if how == "fails" else KeyboardInterrupt()
+
+    def die(unit: str) -> None:
+        raise error
+
+    monkeypatch.setattr(units, "reload", die)
+    with pytest.raises(type(error)):
+        apply_configuration(paths, units, boot=True)
+    monkeypatch.undo()
+    report = apply_configuration(paths, units, boot=True)
+    assert report.changes == ()
+    assert units.acts == ["reload nginx.service"]
+    assert apply_configuration(paths, units, boot=True).actions == ()
+
+
+def test_what_is_owed_is_not_applied_yet(tmp_path: Path) -> None:
+    paths, units = make_appliance(tmp_path), RecordedUnits()
+    report = apply_configuration(paths, units, boot=True)
+    assert report.changes
+    mark = fingerprint("unknown", render_plan(paths, load_plan(paths), config=paths.rendered))
+    (paths.hearth / "rendered.hash").write_text(mark)
+    assert is_applied(paths)
+    save_pending(paths, [("nginx.service", Action.RELOAD)])
+    assert not is_applied(paths)
 
 
 def test_units_that_do_not_run_are_left_alone(tmp_path: Path) -> None:

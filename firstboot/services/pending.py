@@ -1,0 +1,44 @@
+"""Reloads and restarts that are still owed: files are in place, but a program has not read them.
+
+Kept on the tmpfs: after a reboot every program reads its files anyway.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from appliance.atomic import write_atomic
+from appliance.paths import Paths
+from services.render import Action
+
+Due = Sequence[tuple[str, Action]]
+
+
+def load_pending(paths: Paths) -> list[tuple[str, Action]]:
+    try:
+        lines = _file(paths).read_text().splitlines()
+    except FileNotFoundError:
+        return []
+    return [(unit, Action(action)) for action, unit in (line.split() for line in lines)]
+
+
+def save_pending(paths: Paths, due: Due) -> None:
+    if due:
+        paths.runtime.mkdir(parents=True, exist_ok=True)
+        write_atomic(_file(paths), "".join(f"{action} {unit}\n" for unit, action in due))
+    else:
+        _file(paths).unlink(missing_ok=True)
+
+
+def merge(earlier: Due, due: Due) -> list[tuple[str, Action]]:
+    """Each unit once, in the order in which it came; a restart outweighs a reload."""
+    found: dict[str, Action] = {}
+    for unit, action in (*earlier, *due):
+        if found.get(unit) is not Action.RESTART:
+            found[unit] = action
+    return list(found.items())
+
+
+def _file(paths: Paths) -> Path:
+    return paths.runtime / "pending"
