@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
-from appliance.errors import CommandError, DeadlineError, MissingToolError
+from appliance.errors import CommandError, DeadlineError, HearthError, MissingToolError
 
 logger = logging.getLogger("hearth")
 
@@ -60,8 +60,8 @@ def run(
             timeout=timeout,
             check=False,
         )
-    except FileNotFoundError as error:
-        raise missing_tool(command[0]) from error
+    except (FileNotFoundError, PermissionError) as error:
+        raise not_started(command[0], error) from error
     except subprocess.TimeoutExpired as error:
         message = f"{command[0]} did not end within {timeout:.0f} s"
         raise DeadlineError(message, hint=f"command: {shlex.join(command)}") from error
@@ -94,8 +94,8 @@ def spawn(
             text=True,
             pass_fds=pass_fds,
         )
-    except FileNotFoundError as error:
-        raise missing_tool(command[0]) from error
+    except (FileNotFoundError, PermissionError) as error:
+        raise not_started(command[0], error) from error
 
 
 def end(process: Process, *, seconds: float = 5.0) -> None:
@@ -112,6 +112,16 @@ def clean_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     """The environment that children get: a few kept names, a fixed locale, and ``extra``."""
     kept = {name: os.environ[name] for name in KEPT_ENVIRONMENT if name in os.environ}
     return {"PATH": os.defpath, "LC_ALL": "C.UTF-8", **kept, **(extra or {})}
+
+
+def not_started(name: str, error: OSError) -> HearthError:
+    """A PATH with a directory that this user may not read gives "permission denied" as well."""
+    if error.filename == name and shutil.which(name) is None:
+        return missing_tool(name)
+    return CommandError(
+        f"{name} could not be started: {error.strerror} ({error.filename})",
+        hint="check that the file and the directory exist and that this user may use them",
+    )
 
 
 def missing_tool(name: str) -> MissingToolError:

@@ -48,6 +48,11 @@ def test_a_missing_program_is_named() -> None:
     assert find_tool("no-such-program") is None
 
 
+def test_a_missing_directory_is_not_called_a_missing_program(tmp_path: Path) -> None:
+    with pytest.raises(CommandError, match="No such file or directory.*/gone"):
+        run(["true"], cwd=tmp_path / "gone")
+
+
 def test_a_program_that_does_not_end_is_ended() -> None:
     with pytest.raises(DeadlineError, match="sleep did not end"):
         run(["sleep", "60"], timeout=0.2)
