@@ -49,7 +49,7 @@ def test_a_missing_program_is_named() -> None:
 
 
 def test_a_missing_directory_is_not_called_a_missing_program(tmp_path: Path) -> None:
-    with pytest.raises(CommandError, match="No such file or directory.*/gone"):
+    with pytest.raises(CommandError, match=r"No such file or directory.*/gone"):
         run(["true"], cwd=tmp_path / "gone")
 
 
