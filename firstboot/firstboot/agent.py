@@ -10,7 +10,7 @@ import dataclasses
 import threading
 import time
 from collections.abc import Callable
-from typing import assert_never
+from typing import TYPE_CHECKING, assert_never
 
 from appliance.bootreport import load_boot_report
 from appliance.deadline import Clock
@@ -53,6 +53,9 @@ from firstboot.preseed import Checked, load_preseed, redact_claim_code
 from firstboot.setup import Setup
 from firstboot.status import load_facts, measure_status
 
+if TYPE_CHECKING:
+    from services.olddata import OldOwner
+
 AUTHORITY_FILE = "hearth-authority.crt"
 RECOVERY_FILE = "hearth-recovery.bin"
 PREPARE_SECONDS = 60.0
@@ -86,6 +89,7 @@ class Agent:
         self._lock = threading.RLock()
         self._prepared = threading.Event()
         self._door: Door | None = None
+        self._old_owner: OldOwner | None = None
         self.setup.ensure_state()
         if prepare:
             self.prepare()
@@ -231,9 +235,13 @@ class Agent:
 
     def _adopt(self, request: AdoptData) -> Done:
         disk = delegates.found_disk(load_boot_report(self.paths.boot_report))
+        with self._lock:
+            if self._old_owner is None:
+                self._old_owner = delegates.find_old_owner(self.paths, disk)
+            owner = self._old_owner
         self.gate.guess(
             request.source,
-            lambda: delegates.is_old_owner(self.paths, disk, request.password),
+            lambda: owner.has(request.password),
             AccessError("This is not the password of the owner of the data on this card."),
         )
         with self._lock:

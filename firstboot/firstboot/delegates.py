@@ -6,6 +6,7 @@ import base64
 import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from appliance.bootreport import BootReport, DataCondition
 from appliance.errors import CommandError, FieldError, HearthError, StateError
@@ -14,6 +15,9 @@ from appliance.paths import Paths
 from appliance.protocol import ERASE_WORD, File
 from appliance.run import run
 from appliance.validate import MIN_PASSWORD
+
+if TYPE_CHECKING:
+    from services.olddata import OldOwner
 
 CHILD_SECONDS = 120.0
 
@@ -54,10 +58,10 @@ def found_disk(report: BootReport) -> Path:
     return report.disk
 
 
-def is_old_owner(paths: Paths, disk: Path, password: str) -> bool:
-    from services.olddata import is_owner
+def find_old_owner(paths: Paths, disk: Path) -> OldOwner:
+    from services.olddata import OldOwner
 
-    return is_owner(disk, password, mount_point=paths.runtime / "old-data")
+    return OldOwner(disk, mount_point=paths.runtime / "old-data")
 
 
 def adopt_data(disk: Path) -> None:

@@ -21,14 +21,34 @@ MOUNT_SECONDS = 60
 FSCK_FIXED = 1  # e2fsck(8): errors corrected
 
 
-def is_owner(disk: Path, password: str, *, mount_point: Path) -> bool:
-    """Whether ``password`` is the old owner's. Raises StateError when nobody can be asked."""
-    with mounted(disk, mount_point) as root:
-        stored = load_secrets(root / "hearth" / "secrets.toml").owner_password_hash
-    if not stored:
+class OldOwner:
+    """Read from the card once: anybody on the network may guess, and must not keep it checking.
+
+    The check writes (it replays the journal) and may take minutes, in which nobody else's claim
+    code or password is looked at.
+    """
+
+    def __init__(self, disk: Path, *, mount_point: Path) -> None:
+        self._disk = disk
+        self._mount_point = mount_point
+        self._found: str | StateError | None = None
+
+    def has(self, password: str) -> bool:
+        """Whether ``password`` is the old owner's. Raises StateError when nobody can be asked."""
+        if self._found is None:
+            self._found = self._look()
+        if isinstance(self._found, StateError):
+            raise StateError(self._found.message, hint=self._found.hint)  # its own traceback
+        return verify_secret(password, self._found)
+
+    def _look(self) -> str | StateError:
+        try:
+            with mounted(self._disk, self._mount_point) as root:
+                stored = load_secrets(root / "hearth" / "secrets.toml").owner_password_hash
+        except StateError as error:
+            return error
         message = "The earlier Hearth on this card was never set up, so it has no owner."
-        raise StateError(message, hint="erase its data and begin anew")
-    return verify_secret(password, stored)
+        return stored or StateError(message, hint="erase its data and begin anew")
 
 
 @contextmanager

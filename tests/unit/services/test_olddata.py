@@ -16,7 +16,7 @@ from appliance.settings import Secrets, save_toml
 from firstboot.storage import prepare
 from services.disk import Disk
 from services.mbr import has_data, read_table
-from services.olddata import adopt, erase, is_owner, mounted
+from services.olddata import OldOwner, adopt, erase, mounted
 from services.passwords import hash_secret
 from services.superblock import read_label
 from unit.firstboot.machine import PASSWORD, Machine
@@ -59,8 +59,9 @@ def loops() -> str:
 
 def test_the_old_owner_is_known_by_the_password(found: Path, tmp_path: Path) -> None:
     place, before = tmp_path / "place", loops()
-    assert is_owner(found, PASSWORD, mount_point=place)
-    assert not is_owner(found, "another password", mount_point=place)
+    owner = OldOwner(found, mount_point=place)
+    assert owner.has(PASSWORD)
+    assert not owner.has("another password")
     assert loops() == before
     assert not place.is_mount()
     assert not is_adopted(found)
@@ -77,7 +78,7 @@ def test_it_is_mounted_read_only(found: Path, tmp_path: Path) -> None:
 def test_a_hearth_that_was_never_set_up_has_no_owner(tmp_path: Path) -> None:
     card = make_found(tmp_path / "card", owned=False)
     with pytest.raises(StateError, match="never set up"):
-        is_owner(card, PASSWORD, mount_point=tmp_path / "place")
+        OldOwner(card, mount_point=tmp_path / "place").has(PASSWORD)
 
 
 def test_one_beyond_repair_is_left_as_it_is(found: Path, tmp_path: Path) -> None:
@@ -86,7 +87,7 @@ def test_one_beyond_repair_is_left_as_it_is(found: Path, tmp_path: Path) -> None
         file.write(b"\xff" * 4096 * 40)
     before = loops()
     with pytest.raises(StateError, match="damaged"):
-        is_owner(found, PASSWORD, mount_point=tmp_path / "place")
+        OldOwner(found, mount_point=tmp_path / "place").has(PASSWORD)
     assert loops() == before
     with Disk(found) as disk:
         assert read_label(disk, DATA.start) == DATA.label
@@ -124,6 +125,23 @@ def test_guesses_at_the_old_password_wait_as_well(machine: Machine) -> None:
     with pytest.raises(AccessError, match="Too many"):
         machine.ask(AdoptData(password=PASSWORD, source="a"))
     assert not is_adopted(machine.paths.root / "disk.img")
+
+
+@pytest.mark.parametrize("is_damaged", [False, True])
+def test_guesses_do_not_keep_the_card_busy(machine: Machine, is_damaged: bool) -> None:
+    """Checking it may take minutes, and nobody else gets in meanwhile."""
+    card = machine.paths.root / "disk.img"
+    if is_damaged:
+        with card.open("r+b") as file:
+            file.seek(DATA.start + 4096)
+            file.write(b"\xff" * 4096 * 40)
+    said = []
+    for _ in range(2):
+        with pytest.raises((AccessError, StateError)) as caught:
+            machine.ask(AdoptData(password="wrong password", source="a"))
+        said.append(caught.value.message)
+        card.unlink(missing_ok=True)  # so that a second look at it would fail
+    assert said[0] == said[1]
 
 
 def test_the_pages_erase_with_a_session_and_the_word(machine: Machine) -> None:
