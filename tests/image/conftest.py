@@ -124,3 +124,11 @@ def in_tools(context: Context, workshop: Path, slot: Path) -> Tool:
         return result.stdout + result.stderr
 
     return start
+
+
+@pytest.fixture(scope="session")
+def initramfs(slot: Path, workshop: Path, in_tools: Tool) -> Path:
+    target = workshop / "initramfs"
+    target.mkdir()
+    in_tools("cd /mnt/initramfs && zstd -qdc /media/boot/initramfs | cpio -idm --quiet")
+    return target

@@ -24,14 +24,6 @@ def header(slot_device: str, run_tool: Tool) -> dict[str, str]:
     return {name.strip(): value.strip() for name, _, value in (x.partition(":") for x in lines)}
 
 
-@pytest.fixture(scope="module")
-def initramfs(slot: Path, workshop: Path, in_tools: Tool) -> Path:
-    target = workshop / "initramfs"
-    target.mkdir()
-    in_tools("cd /mnt/initramfs && zstd -qdc /media/boot/initramfs | cpio -idm --quiet")
-    return target
-
-
 def test_the_file_system_is_clean(slot_device: str, run_tool: Tool) -> None:
     run_tool("e2fsck", "-f", "-n", slot_device)
 
