@@ -125,13 +125,14 @@ class Door:
 
     def _serve_one(self, connection: socket.socket) -> None:
         _, user, _ = peer_credentials(connection)
+        # Also of a stranger: who is still writing when we close would never read the refusal.
+        line = read_line(connection)
+        if line is None:
+            return
         if user not in self._users:
             logger.warning("user %d is not allowed to talk to the agent", user)
             reply = encode_error(AccessError("only the pages may talk to the agent"))
         else:
-            line = read_line(connection)
-            if line is None:
-                return
             reply = self._answer(line)
         connection.settimeout(LINE_SECONDS)
         connection.sendall(reply)

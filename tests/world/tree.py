@@ -120,11 +120,11 @@ def _locked(lock: Path, before: str, fallback: str) -> str:
 
 
 def _synapse_version() -> str:
-    return _locked(REPOSITORY / "image/synapse.lock", "matrix-synapse==", SYNAPSE_FALLBACK)
+    return _locked(REPOSITORY / "image/profiles/synapse.lock", "matrix-synapse==", SYNAPSE_FALLBACK)
 
 
 def _dendrite_version() -> str:
-    return _locked(REPOSITORY / "image/dendrite/go.mod", f"{DENDRITE} ", DENDRITE_FALLBACK)
+    return _locked(REPOSITORY / "image/profiles/dendrite/go.mod", f"{DENDRITE} ", DENDRITE_FALLBACK)
 
 
 def _run(argv: list[str], seconds: int, **options: object) -> str:
