@@ -45,6 +45,11 @@ class Paths:
         return self.hearth / "sessions.json"
 
     @property
+    def results(self) -> Path:
+        """What each recurring job found last, one JSON file a job, 0640 root:hearth-ui."""
+        return self.hearth / "results"
+
+    @property
     def certificates(self) -> Path:
         return self.data / "certificates"
 

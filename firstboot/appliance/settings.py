@@ -55,11 +55,33 @@ class Server:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Ddns:
+    """The name that follows our address, updated at ``provider`` (a row of services.ddns).
+
+    ``name`` is fully qualified. ``endpoint`` is an update URL or a name server's address, for the
+    providers whose row asks for one. Its password or token is Secrets.ddns_secret.
+    """
+
+    provider: str
+    name: str
+    username: str = ""
+    endpoint: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Public:
+    """How the world reaches us; without ``ddns`` the owner's DNS leads to a fixed address."""
+
+    ddns: Ddns | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Settings:
     version: int = VERSION
     owner: Owner
     device: Device
     server: Server
+    public: Public | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,6 +94,7 @@ class Secrets:
     macaroon_secret_key: str = field(default="", repr=False)
     form_secret: str = field(default="", repr=False)
     pending_password: str = field(default="", repr=False)
+    ddns_secret: str = field(default="", repr=False)
 
 
 def load_toml(cls: type[T], path: Path) -> T:
