@@ -16,6 +16,7 @@
       ConflictError         14   somebody else changed the same thing first
       FieldError            15   one form field is not acceptable; carries the field's name
       ImageError            16   an image or a partition does not look as it must
+      CertificateError      17   a certificate authority refuses; carries its reason's kind
 
 Only a ``__main__`` prints and exits; everything else raises.
 """
@@ -99,6 +100,19 @@ class FieldError(HearthError):
 
 class ImageError(HearthError):
     exit_code = 16
+
+
+class CertificateError(HearthError):
+    """``kind`` is RFC 8555's (section 6.7) or our own; ``retry_after`` in seconds, 0 if unsaid."""
+
+    exit_code = 17
+
+    def __init__(
+        self, message: str, *, kind: str = "unknown", retry_after: int = 0, hint: str | None = None
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.kind = kind
+        self.retry_after = retry_after
 
 
 def error_classes() -> tuple[type[HearthError], ...]:
