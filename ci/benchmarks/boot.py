@@ -60,7 +60,7 @@ def measure_wizard(context: Context, place: Path) -> list[Row]:
             if name == "first boot":
                 rows.append(Row(figure="memory at the wizard (PSS)", value=memory, unit="MB",
                                 must=150, aim=100))  # fmt: skip
-            switch_off(guest)
+            guest.switch_off()
     finally:
         guest.stop()
     return rows
@@ -147,11 +147,3 @@ def read_memory(guest: Guest) -> float:
     largest = sorted(found.items(), key=lambda item: -item[1])[:8]
     logger.info("  %s", ", ".join(f"{name} {size / 1000:.0f}" for name, size in largest))
     return sum(found.values()) * 1024 / 1e6
-
-
-def switch_off(guest: Guest) -> None:
-    """As an owner should; what was written must be on the card for the next start."""
-    guest.ssh("systemctl", "poweroff", check=False)
-    machine = guest.machine
-    assert machine is not None
-    wait_until(lambda: not machine.is_running, seconds=BOOT_SECONDS, what="the power-off")

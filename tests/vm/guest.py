@@ -15,7 +15,8 @@ from appliance.deadline import wait_until
 from appliance.run import run
 from imagebuild.context import Context
 from imagebuild.emulate import find_boot_files, write_preseed
-from imagebuild.vm import Machine, MachineOptions, make_card
+from imagebuild.sparse import copy_sparse
+from imagebuild.vm import Machine, MachineOptions, make_card, tool
 
 CLAIM_CODE = "HEARTHSTEAD7"
 BOOT_SECONDS = 420  # a quiet machine needs 50; two busy cores are no reason to fail
@@ -48,6 +49,7 @@ class Guest:
     https: int = field(default_factory=free_port)
     ssh_port: int = field(default_factory=free_port)
     machine: Machine | None = None
+    image: Path = Path()
 
     @property
     def card(self) -> Path:
@@ -64,8 +66,26 @@ class Guest:
         text = preseed or f'claim_code = "{CLAIM_CODE}"\n'
         text += f'ssh_keys = ["{key}"]\n'
         tools = self.context.tools.resolve()
-        image = write_preseed(tools, self.context.raw_image, self.directory, text)
-        make_card(tools, image, self.card)
+        self.image = write_preseed(tools, self.context.raw_image, self.directory, text)
+        make_card(tools, self.image, self.card)
+
+    def flash_over(self) -> None:
+        """The same image once more onto the same card: its blocks, and no others."""
+        tools = self.context.tools.resolve()
+        whole = self.directory / "card.img"
+        argv: list[str | Path] = ["convert", "-O", "raw", self.card, whole]
+        run([*tool(tools, "qemu-img"), *argv])
+        with whole.open("r+b") as card:
+            copy_sparse(self.image, card.fileno(), 0)
+        self.card.unlink()
+        make_card(tools, whole, self.card)
+
+    def switch_off(self) -> None:
+        """As an owner should; what was written is on the card then."""
+        self.ssh("systemctl", "poweroff", check=False)
+        machine = self.machine
+        assert machine is not None
+        wait_until(lambda: not machine.is_running, seconds=BOOT_SECONDS, what="the power-off")
 
     def start(self, *, snapshot: str | None = None) -> None:
         options = MachineOptions(
