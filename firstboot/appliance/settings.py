@@ -70,9 +70,14 @@ class Ddns:
 
 @dataclass(frozen=True, kw_only=True)
 class Public:
-    """How the world reaches us; without ``ddns`` the owner's DNS leads to a fixed address."""
+    """How the world reaches us; without ``ddns`` the owner's DNS leads to a fixed address.
+
+    With ``sub_names`` the server name delegates to matrix.NAME and chat.NAME beneath it; without,
+    everything is under the one name.
+    """
 
     ddns: Ddns | None = None
+    sub_names: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

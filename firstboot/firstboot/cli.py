@@ -81,6 +81,7 @@ def _add_internal(add: Callable[..., argparse.ArgumentParser]) -> None:
     add("provision", _provision)
     add("provision-ended", _provision_ended)
     add("certificate", _certificate)
+    add("acme", _acme)
     add("slot-good", _slot_good)
     add("recovery-file", _recovery_file)
     add("qr", _qr).add_argument("text")
@@ -140,6 +141,16 @@ def _certificate(paths: Paths, _options: argparse.Namespace) -> int:
 
     renew_certificate(paths, SystemdUnits())
     return 0
+
+
+def _acme(paths: Paths, _options: argparse.Namespace) -> int:
+    import time
+
+    from firstboot.acme import look_after_certificate
+    from services.units import SystemdUnits
+
+    state = look_after_certificate(paths, SystemdUnits(), time.time)
+    return 1 if state is not None and state.error else 0
 
 
 def _slot_good(paths: Paths, _options: argparse.Namespace) -> int:

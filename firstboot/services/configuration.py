@@ -21,8 +21,10 @@ from appliance.log import progress
 from appliance.paths import Paths
 from appliance.settings import Secrets, Settings, load_secrets, load_settings
 from services import database, proxy
+from services.acme.challenge import webroot
 from services.authority import device_file
 from services.homeserver import Homeserver, find_homeserver
+from services.names import public_names
 from services.owners import ensure_directory, find_owner
 from services.pending import load_pending, merge, save_pending
 from services.render import (
@@ -141,6 +143,8 @@ def load_plan(paths: Paths) -> Plan:
         if not homeserver.signing_key(paths).exists():
             raise missing_identity(homeserver, paths)
         templates += [*database.TEMPLATES, *homeserver.templates]
+    if settings is not None and public_names(settings) is not None:
+        templates += proxy.PUBLIC_TEMPLATES
     return Plan(
         settings=settings,
         secrets=secrets,
@@ -170,10 +174,18 @@ def render_plan(paths: Paths, plan: Plan, *, config: Path) -> tuple[Rendered, ..
         "paths": paths,
         "config": config,
         "certificates": paths.certificates,
-        "client_url": f"https://{settings.server.name}" if settings else "",
+        "client_url": client_url(settings) if settings else "",
+        "public": public_names(settings) if settings else None,
+        "certified": proxy.public_file(paths).exists(),
+        "challenges": webroot(paths),
         "max_upload_mb": proxy.MAX_UPLOAD_MB,
     }
     return render_templates(paths, plan.templates, values)
+
+
+def client_url(settings: Settings) -> str:
+    names = public_names(settings)
+    return names.client_url if names else f"https://{settings.server.name}"
 
 
 def check_plan(paths: Paths, plan: Plan) -> None:

@@ -25,6 +25,22 @@ TEMPLATES = (
     ),
 )
 
+# Listeners of their own for what a router maps to us, and nothing of the pages behind them.
+PUBLIC_TEMPLATES = (
+    Template(
+        source="nginx/public.conf.j2",
+        target="nginx/public.conf",
+        group=GROUP,
+        unit=UNIT,
+        action=Action.RELOAD,
+    ),
+)
+
+
+def public_file(paths: Paths) -> Path:
+    """Certificate, chain and key of a public authority, once there is one."""
+    return paths.certificates / "public.pem"
+
 
 def static_directory(paths: Paths) -> Path:
     return paths.root / "etc" / "nginx"
