@@ -25,6 +25,8 @@ OUTPUT_TAIL_LINES = 15
 
 Argument = str | os.PathLike[str]
 Process = subprocess.Popen[str]
+# For ``spawn``: talk with the program, or let what it says go.
+PIPE, DEVNULL = subprocess.PIPE, subprocess.DEVNULL
 
 
 def run(

@@ -1,0 +1,1 @@
+"""Ports of the router that lead to our public listeners: PCP, NAT-PMP and UPnP IGD."""

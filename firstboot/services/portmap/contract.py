@@ -1,0 +1,192 @@
+"""When to ask the router for what: pure, with the time passed in, so that a week can be simulated.
+
+One-hour leases renewed at half time. Everything anew when our address, the router or its count of
+seconds is another one; single ports anew when the router's table has lost them. Where nothing can
+be had the pauses grow. The router is looked at once a run, and asked for nothing that is not due.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from services.portmap.causes import Cause, Refused
+from services.portmap.mapper import LEASE_SECONDS, Entry, Granted, Port
+
+FIRST_PAUSE = 300.0
+LONGEST_PAUSE = 3600.0
+SLACK_SECONDS = 2
+MAX_FORMER = 4
+
+
+class Step(StrEnum):
+    """What to do now."""
+
+    REST = "rest"
+    SEARCH = "search"
+    LOOK = "look"
+    MAP = "map"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Held:
+    """A port that the router forwards to us, since ``renewed`` (our monotonic clock)."""
+
+    port: Port
+    lease: int
+    renewed: float
+    listed: bool = False
+
+    @property
+    def due(self) -> float:
+        """Half time. A longer lease than asked for is no promise that many routers keep."""
+        return self.renewed + min(self.lease or LEASE_SECONDS, LEASE_SECONDS) / 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Problem:
+    port: Port
+    cause: Cause
+    said: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class State:
+    """What one run leaves for the next. Times count only within the same ``boot`` of ours."""
+
+    protocol: str = ""
+    boot: str = ""
+    lan: str = ""
+    gateway: str = ""
+    former: tuple[str, ...] = ()
+    epoch: int | None = None
+    seen: float = 0.0
+    held: tuple[Held, ...] = ()
+    problems: tuple[Problem, ...] = ()
+    failures: int = 0
+    retry: float = 0.0
+    requests: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Look:
+    """What the router showed: its count of seconds, and its table where it has one to show."""
+
+    epoch: int | None = None
+    entries: tuple[Entry, ...] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    """``urgent``: the router has announced itself, or the owner asks; pauses do not count."""
+
+    boot: str
+    lan: str
+    gateway: str
+    wanted: tuple[Port, ...]
+    urgent: bool = False
+    look: Look | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    step: Step
+    reason: str
+    ports: tuple[Port, ...] = ()
+
+
+def plan(state: State, facts: Facts, now: float) -> Plan:
+    """The next step; after SEARCH or LOOK ask again with what was found."""
+    if not facts.gateway or not facts.lan:
+        return Plan(step=Step.REST, reason="there is no router on this network")
+    if (state.boot, state.lan, state.gateway) != (facts.boot, facts.lan, facts.gateway):
+        return Plan(step=Step.SEARCH, reason="our address or the router is another one")
+    is_pausing = now < state.retry and not facts.urgent
+    if not state.held and is_pausing:
+        return Plan(step=Step.REST, reason="the router could not help; waiting before the next try")
+    if not state.protocol:
+        return Plan(step=Step.SEARCH, reason="no way to open ports is known yet")
+    if facts.look is None:
+        return Plan(step=Step.LOOK, reason="whether the router still has what it granted")
+    return _judge(state, facts, facts.look, now, is_pausing=is_pausing)
+
+
+def _judge(state: State, facts: Facts, look: Look, now: float, *, is_pausing: bool) -> Plan:
+    if is_restarted(state, look, now) and not _proves_itself(state, look):
+        return Plan(step=Step.MAP, reason="the router has restarted", ports=facts.wanted)
+    held = {one.port: one for one in state.held}
+    lost = tuple(
+        port for port in facts.wanted if port in held and _is_lost(held[port], look, facts)
+    )
+    if lost:
+        return Plan(step=Step.MAP, reason="the router's table has lost them", ports=lost)
+    due = tuple(port for port in facts.wanted if port in held and now >= held[port].due)
+    missing = () if is_pausing else tuple(port for port in facts.wanted if port not in held)
+    # A permanent mapping needs no renewal while the table shows it.
+    due = tuple(port for port in due if held[port].lease or not held[port].listed)
+    if due or missing:
+        return Plan(step=Step.MAP, reason="half of the lease has passed", ports=due + missing)
+    return Plan(step=Step.REST, reason="everything is mapped and nothing is due")
+
+
+def is_restarted(state: State, look: Look, now: float) -> bool:
+    """Whether the router's seconds do not go on from where they were (RFC 6887 section 8.5)."""
+    if look.epoch is None or state.epoch is None:
+        return False
+    ours, theirs = now - state.seen, look.epoch - state.epoch
+    if theirs < -1:
+        return True
+    too_fast = ours + SLACK_SECONDS < theirs - theirs / 16
+    too_slow = theirs + SLACK_SECONDS < ours - ours / 16
+    return too_fast or too_slow
+
+
+def _proves_itself(state: State, look: Look) -> bool:
+    """A table that can be read tells more than an uptime, which some routers invent."""
+    return look.entries is not None and all(one.listed for one in state.held)
+
+
+def _is_lost(held: Held, look: Look, facts: Facts) -> bool:
+    if look.entries is None or not held.listed:
+        return False
+    wanted = (held.port.external, facts.lan, held.port.internal)
+    return wanted not in {(entry.external, entry.client, entry.internal) for entry in look.entries}
+
+
+def moved(state: State, facts: Facts) -> State:
+    """The state at a new address, router or boot: nothing is held there yet."""
+    former = tuple(dict.fromkeys((state.lan, *state.former)))
+    return State(
+        boot=facts.boot,
+        lan=facts.lan,
+        gateway=facts.gateway,
+        former=tuple(one for one in former if one and one != facts.lan)[:MAX_FORMER],
+        requests=state.requests,
+    )
+
+
+def looked(state: State, look: Look, now: float) -> State:
+    return replace(state, epoch=look.epoch, seen=now)
+
+
+def mapped(state: State, port: Port, answer: Granted | Refused, now: float) -> State:
+    """The state after the router's answer about one port."""
+    held = tuple(one for one in state.held if one.port != port)
+    problems = tuple(one for one in state.problems if one.port != port)
+    if isinstance(answer, Refused):
+        problem = Problem(port=port, cause=answer.cause, said=answer.said)
+        retry = max(state.retry, now + answer.retry_seconds)
+        # A lease that could not be renewed may still run; it is tried again all the same.
+        return replace(state, held=held, problems=(*problems, problem), retry=retry)
+    one = Held(port=port, lease=answer.lease, renewed=now, listed=answer.listed)
+    return replace(state, held=(*held, one), problems=problems)
+
+
+def paused(state: State, now: float) -> State:
+    """After a run: the next try of what could not be had, later each time."""
+    if not state.problems and state.held:
+        return replace(state, failures=0, retry=0.0)
+    if now < state.retry and state.failures:
+        return state  # this run has tried nothing anew
+    pause = min(FIRST_PAUSE * 2**state.failures, LONGEST_PAUSE)
+    return replace(state, failures=state.failures + 1, retry=max(state.retry, now + pause))
