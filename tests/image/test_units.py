@@ -25,6 +25,8 @@ ENABLED = {
     "hearth-bootfs.service", "hearth-certificate.timer", "hearth-dendrite.service",
     "hearth-hostname.service", "hearth-postgresql.service", "hearth-slot-good.service",
     "hearth-synapse.service", "hearth-ui.service", "hearth-ui.socket",
+    # by hearth-public.target, which waits for a public listener to be configured
+    "hearth-acme.timer",
 }  # fmt: skip
 
 
