@@ -1,0 +1,58 @@
+"""ACME's dns-01 through the provider that follows our address anyway (RFC 8555, section 8.4)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from appliance.deadline import Clock, wait_until
+from appliance.errors import NetworkError
+from services.ddns.client import Client
+from services.ddns.outcome import Outcome
+from services.ddns.provider import Txt
+from services.ddns.verify import Authorities, ask_txt, find_authorities
+
+LABEL = "_acme-challenge"
+# DuckDNS needs up to a minute, deSEC a few seconds.
+SEEN_SECONDS = 300.0
+ASK_SECONDS = 5.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class DnsAnswerer:
+    """Fits services.acme.challenge.Answerer. ``authorities`` only where tests know them."""
+
+    client: Client
+    clock: Clock
+    authorities: Authorities | None = None
+    kind: str = field(default="dns-01", init=False)
+
+    @property
+    def one_at_a_time(self) -> bool:
+        return self.client.provider.txt is Txt.ONE
+
+    def present(self, name: str, token: str, validation: str) -> None:
+        """Return once every authoritative server that answers has the value."""
+        record = f"{LABEL}.{name.removeprefix('*.')}"
+        self._require(self.client.set_txt(record, validation), record)
+        authorities = self.authorities or find_authorities(name.removeprefix("*."))
+
+        def is_seen() -> bool:
+            answers = [one for one in ask_txt(record, authorities) if not one.error]
+            return bool(answers) and all(validation in one.records for one in answers)
+
+        wait_until(
+            is_seen,
+            seconds=SEEN_SECONDS,
+            every=ASK_SECONDS,
+            what=f"the new TXT record of {record} at the name servers of {authorities.zone}",
+            clock=self.clock,
+        )
+
+    def remove(self, name: str, token: str, validation: str) -> None:
+        record = f"{LABEL}.{name.removeprefix('*.')}"
+        self._require(self.client.clear_txt(record, validation), record)
+
+    def _require(self, outcome: Outcome, record: str) -> None:
+        if not outcome.is_done:
+            message = f"{self.client.provider.title}, asked for {record}: {outcome.problem}"
+            raise NetworkError(message, hint=outcome.hint)
