@@ -20,6 +20,7 @@ examples:
   hearthctl status            what runs, under which names, since when it is set up
   hearthctl status --json     the same for scripts
   hearthctl doctor            check everything and say what to do about what is wrong
+  hearthctl doctor ddns       prove the account at the DDNS provider, and what the world sees
   hearthctl apply --dry-run   what a new rendering of the configuration would change
 """
 
@@ -67,7 +68,12 @@ def _add_public(add: Callable[..., argparse.ArgumentParser]) -> None:
     status = add("status", _status, "Show what was measured: names, addresses, slot, setup.")
     status.add_argument("--json", action="store_true", help=json_help)
     doctor = add("doctor", _doctor, "Check everything; exit code 1 if something is wrong.")
+    doctor.add_argument("checks", nargs="*", metavar="CHECK", help="only these, after their jobs")
     doctor.add_argument("--json", action="store_true", help=json_help)
+    ddns = add("ddns", _ddns, "Have the name follow our address, as often as the provider allows.")
+    ddns.add_argument(
+        "--again", action="store_true", help="what the provider refused is mended: ask once more"
+    )
     apply = add("apply", _apply, "Render and check the configuration, restart what changed.")
     apply.add_argument("--dry-run", action="store_true", help="only show what would change")
     apply.add_argument(
@@ -97,7 +103,14 @@ def _doctor(paths: Paths, options: argparse.Namespace) -> int:
     from firstboot.doctor import show_report
 
     _require_root()
-    return show_report(paths, as_json=options.json)
+    return show_report(paths, as_json=options.json, names=options.checks)
+
+
+def _ddns(paths: Paths, options: argparse.Namespace) -> int:
+    from firstboot.ddns import run_job
+
+    _require_root()
+    return run_job(paths, again=options.again)
 
 
 def _apply(paths: Paths, options: argparse.Namespace) -> int:

@@ -131,9 +131,12 @@ def plan(state: ContractState, now: float, wanted: Wanted, provider: Provider) -
         if state.refreshed_at and now - state.refreshed_at < REFRESH_SECONDS:
             return Rest(is_drifted=is_drifted)
         is_refresh = True
-    elif not state.acknowledged.known and wanted.published is not None:
-        if _shows(wanted.published, target, provider):
-            return Adopt(addresses=target)
+    elif (
+        not state.acknowledged.known
+        and wanted.published is not None
+        and _shows(wanted.published, target, provider)
+    ):
+        return Adopt(addresses=target)
     earliest = state.not_before
     if state.attempted_at and state.not_before <= state.attempted_at:
         earliest = state.attempted_at + provider.min_interval

@@ -8,6 +8,7 @@ from services.health.certificate import CertificateCheck
 from services.health.clock import ClockCheck
 from services.health.data import DataCheck
 from services.health.database import DatabaseCheck
+from services.health.ddns import DdnsCheck
 from services.health.failures import FailedUnitsCheck
 from services.health.homeserver import ClientCheck, HomeserverCheck
 from services.health.identity import IdentityCheck
@@ -24,6 +25,7 @@ CHECKS: tuple[Check, ...] = (
     ProxyCheck(),
     PagesCheck(),
     CertificateCheck(),
+    DdnsCheck(),
     DatabaseCheck(),
     IdentityCheck(),
     HomeserverCheck(),
