@@ -63,7 +63,7 @@ def _install_packages(tree: Path, suite: str, packages: list[str]) -> None:
         f'mkdir -p "{settings}"; '
         f'echo "create_main_cluster = false" > "{settings}/createcluster.conf"'
     )
-    _run(
+    run_program(
         ["mmdebstrap", "--variant=apt", "--mode=root", "--aptopt=APT::Install-Recommends false",
          "--aptopt=Acquire::Languages none", "--dpkgopt=force-unsafe-io",
          "--dpkgopt=path-exclude=/usr/share/man/*", f"--include={','.join(packages)}",
@@ -73,19 +73,23 @@ def _install_packages(tree: Path, suite: str, packages: list[str]) -> None:
 
 
 def _install_synapse(tree: Path) -> None:
-    _run(
+    run_program(
         [str(Path(sys.executable).with_name("uv")), "pip", "install", "--quiet",
          "--target", str(tree / "usr/lib/hearth/synapse"), "--python-version", "3.13",
          "--python-platform", f"{os.uname().machine}-manylinux_2_40",
          "--only-binary", ":all:", f"matrix-synapse=={_synapse_version()}"],
         TREE_SECONDS,
     )  # fmt: skip
-    _run(["chroot", str(tree), "python3", "-m", "compileall", "-q", "/usr/lib/hearth/synapse"], 300)
+    run_program(
+        ["chroot", str(tree), "python3", "-m", "compileall", "-q", "/usr/lib/hearth/synapse"], 300
+    )
 
 
 def _install_dendrite(tree: Path) -> None:
     """From the module's own go.mod and go.sum, so that every dependency is pinned."""
-    fetched = _run(["go", "mod", "download", "-json", f"{DENDRITE}@{_dendrite_version()}"], 300)
+    fetched = run_program(
+        ["go", "mod", "download", "-json", f"{DENDRITE}@{_dendrite_version()}"], 300
+    )
     source = CACHE / "dendrite.src"
     shutil.rmtree(source, ignore_errors=True)
     shutil.copytree(json.loads(fetched)["Dir"], source)
@@ -95,7 +99,7 @@ def _install_dendrite(tree: Path) -> None:
     target.mkdir(parents=True)
     commands = [f"./cmd/{name}" for name in ("dendrite", "create-account", "generate-keys")]
     environment = {**os.environ, "CGO_ENABLED": "0"}
-    _run(
+    run_program(
         ["go", "build", "-trimpath", "-ldflags", "-s -w", "-o", f"{target}/", *commands],
         GO_SECONDS, cwd=source, env=environment,
     )  # fmt: skip
@@ -127,7 +131,7 @@ def _dendrite_version() -> str:
     return _locked(REPOSITORY / "image/profiles/dendrite/go.mod", f"{DENDRITE} ", DENDRITE_FALLBACK)
 
 
-def _run(argv: list[str], seconds: int, **options: object) -> str:
+def run_program(argv: list[str], seconds: int, **options: object) -> str:
     result = subprocess.run(
         argv, capture_output=True, text=True, timeout=seconds, check=False, **options
     )
