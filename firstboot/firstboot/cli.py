@@ -21,6 +21,7 @@ examples:
   hearthctl status --json     the same for scripts
   hearthctl doctor            check everything and say what to do about what is wrong
   hearthctl doctor ddns       prove the account at the DDNS provider, and what the world sees
+  hearthctl network check     whether the world can reach this device, in ten seconds
   hearthctl apply --dry-run   what a new rendering of the configuration would change
 """
 
@@ -80,6 +81,14 @@ def _add_public(add: Callable[..., argparse.ArgumentParser]) -> None:
         "--boot", action="store_true", help="at the start: no checkers, nothing is restarted"
     )
     apply.add_argument("--json", action="store_true", help=json_help)
+    network = add("network", _network, "Measure how this device is connected to the world.")
+    network.add_argument(
+        "act",
+        choices=["check"],
+        help="check: the router, the address others see, IPv6; exit code 1 if nobody can reach us",
+    )
+    network.add_argument("--save", action="store_true", help="as the result that pages show")
+    network.add_argument("--json", action="store_true", help=json_help)
 
 
 def _add_internal(add: Callable[..., argparse.ArgumentParser]) -> None:
@@ -87,6 +96,9 @@ def _add_internal(add: Callable[..., argparse.ArgumentParser]) -> None:
     add("provision", _provision)
     add("provision-ended", _provision_ended)
     add("certificate", _certificate)
+    portmap = add("portmap", _portmap)
+    portmap.add_argument("--release", action="store_true")
+    portmap.add_argument("--urgent", action="store_true")
     add("acme", _acme)
     add("slot-good", _slot_good)
     add("recovery-file", _recovery_file)
@@ -121,6 +133,23 @@ def _apply(paths: Paths, options: argparse.Namespace) -> int:
     _require_root()
     report = apply_configuration(paths, SystemdUnits(), boot=options.boot, dry_run=options.dry_run)
     return show_apply(report, as_json=options.json)
+
+
+def _network(paths: Paths, options: argparse.Namespace) -> int:
+    from firstboot.network import check_network
+
+    if options.save:
+        _require_root()
+    return check_network(paths, as_json=options.json, save=options.save)
+
+
+def _portmap(paths: Paths, options: argparse.Namespace) -> int:
+    from firstboot.portmap import keep_ports, release_ports
+    from services.units import SystemdUnits
+
+    if options.release:
+        return release_ports(paths)
+    return keep_ports(paths, SystemdUnits(), urgent=options.urgent)
 
 
 def _agent(paths: Paths, _options: argparse.Namespace) -> int:

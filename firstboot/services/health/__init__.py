@@ -13,6 +13,8 @@ from services.health.failures import FailedUnitsCheck
 from services.health.homeserver import ClientCheck, HomeserverCheck
 from services.health.identity import IdentityCheck
 from services.health.pages import PagesCheck, ProxyCheck
+from services.health.portmap import PortmapCheck
+from services.health.reach import ReachCheck
 from services.health.result import Check
 from services.health.slot import SlotCheck
 
@@ -30,5 +32,7 @@ CHECKS: tuple[Check, ...] = (
     IdentityCheck(),
     HomeserverCheck(),
     ClientCheck(),
+    ReachCheck(),
+    PortmapCheck(),
     FailedUnitsCheck(),
 )

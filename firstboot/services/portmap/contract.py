@@ -17,6 +17,7 @@ FIRST_PAUSE = 300.0
 LONGEST_PAUSE = 3600.0
 SLACK_SECONDS = 2
 MAX_FORMER = 4
+FIRST_FREE_PORT = 1024  # below are the well-known ports (RFC 6335 section 6)
 
 
 class Step(StrEnum):
@@ -52,14 +53,19 @@ class Problem:
 
 @dataclass(frozen=True, kw_only=True)
 class State:
-    """What one run leaves for the next. Times count only within the same ``boot`` of ours."""
+    """What one run leaves for the next. Times count only within the same ``boot`` of ours.
+
+    ``protocol`` is the one in use; ``spoke`` the one that answered last, be it with a refusal.
+    """
 
     protocol: str = ""
+    spoke: str = ""
     boot: str = ""
     lan: str = ""
     gateway: str = ""
     former: tuple[str, ...] = ()
     epoch: int | None = None
+    address: str = ""
     seen: float = 0.0
     held: tuple[Held, ...] = ()
     problems: tuple[Problem, ...] = ()
@@ -70,9 +76,10 @@ class State:
 
 @dataclass(frozen=True, kw_only=True)
 class Look:
-    """What the router showed: its count of seconds, and its table where it has one to show."""
+    """What the router showed: its count of seconds, its outside, and its table if it has one."""
 
     epoch: int | None = None
+    address: str | None = None
     entries: tuple[Entry, ...] | None = None
 
 
@@ -166,7 +173,18 @@ def moved(state: State, facts: Facts) -> State:
 
 
 def looked(state: State, look: Look, now: float) -> State:
-    return replace(state, epoch=look.epoch, seen=now)
+    """The state after a look; what is held for good counts as renewed where the table shows it."""
+    held = tuple(
+        replace(one, renewed=now) if one.listed and not one.lease else one for one in state.held
+    )
+    address = look.address or state.address
+    return replace(state, epoch=look.epoch, address=address, seen=now, held=held)
+
+
+def expired(state: State, now: float) -> State:
+    """Without leases that have run out because the router did not answer any more."""
+    held = tuple(one for one in state.held if now < one.renewed + (one.lease or LEASE_SECONDS))
+    return replace(state, held=held)
 
 
 def mapped(state: State, port: Port, answer: Granted | Refused, now: float) -> State:
@@ -179,7 +197,28 @@ def mapped(state: State, port: Port, answer: Granted | Refused, now: float) -> S
         # A lease that could not be renewed may still run; it is tried again all the same.
         return replace(state, held=held, problems=(*problems, problem), retry=retry)
     one = Held(port=port, lease=answer.lease, renewed=now, listed=answer.listed)
-    return replace(state, held=(*held, one), problems=problems)
+    address = answer.address or state.address
+    return replace(state, held=(*held, one), problems=problems, address=address)
+
+
+def explain_low_ports(state: State) -> State:
+    """All below 1024 refused and one above granted: that is a rule of the router's.
+
+    PCP and NAT-PMP say "taken" for "forbidden" too; UPnP names the other holder, and then it is
+    not this. An own address from before is a better reason.
+    """
+    unclear = (Cause.UNAUTHORIZED, Cause.FAILED, Cause.CONFLICT)
+    low = [one for one in state.problems if one.port.external < FIRST_FREE_PORT]
+    is_rule = (
+        len(low) > 1
+        and len(low) == len(state.problems)
+        and bool(state.held)
+        and all(one.port.external >= FIRST_FREE_PORT for one in state.held)
+        and all(one.cause in unclear and "belongs to" not in one.said for one in low)
+    )
+    if not is_rule:
+        return state
+    return replace(state, problems=tuple(replace(one, cause=Cause.LOW_PORT) for one in low))
 
 
 def paused(state: State, now: float) -> State:

@@ -16,6 +16,7 @@ from appliance.run import DEVNULL, PIPE, Process, end, spawn
 from services.portmap.causes import Cause, Refused
 from services.portmap.mapper import Entry, Granted, Port, Sign
 
+# Where nobody answers, miniupnpc takes four times this: some routers answer late.
 SEARCH_MS = 2000
 CALL_SECONDS = 10.0
 # strupnperror() of miniupnpc. "Success" is what discover() raises when nobody answered, and 728
@@ -50,8 +51,15 @@ class Igd:
 
     name = "igd"
 
-    def __init__(self, *, location: str | None = None, former: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        *,
+        location: str | None = None,
+        former: tuple[str, ...] = (),
+        search_ms: int = SEARCH_MS,
+    ) -> None:
         self.requests = 0
+        self._search_ms = search_ms
         self._location = location
         self._former = former
         self._child: Process | None = None
@@ -145,8 +153,7 @@ class Igd:
 
     def _find(self) -> None:
         if not self._lan:
-            # Where nobody answers, miniupnpc tries five kinds of device one after the other.
-            self._lan = str(self._call("find", SEARCH_MS, self._location))
+            self._lan = str(self._call("find", self._search_ms, self._location))
 
     def _call(self, name: str, *arguments: Any) -> Any:
         self.requests += 1

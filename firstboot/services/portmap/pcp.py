@@ -22,9 +22,11 @@ HEADER = struct.Struct("!BBxBII12x")
 MAP_PART = struct.Struct("!12sB3xHH16s")
 # Section 13.2: no other port than the one asked for.
 PREFER_FAILURE = struct.pack("!BxH", 2, 0)
-# Section 11.6: the outside address is learnt by a short mapping of the discard port (RFC 863).
-DISCARD = Port(external=0, internal=9)
-DISCARD_SECONDS = 120
+# The outside address comes only with a mapping (section 11.6), here a short one of a port where
+# nobody listens. Not the discard port, which the RFC proposes: a router that keeps low ports to
+# itself looks for another one, and miniupnpd is busy with that for seconds.
+PROBE = Port(external=61443, internal=61443)
+PROBE_SECONDS = 120
 NONCE_BYTES = 12
 # Section 7.4
 RESULTS = {
@@ -77,8 +79,8 @@ class Pcp:
         return Sign(epoch=self._ask(ANNOUNCE, b"", lifetime=0).epoch)
 
     def external_address(self) -> str | None:
-        granted = self._map(DISCARD, DISCARD_SECONDS, b"")
-        self.unmap(DISCARD)
+        granted = self._map(PROBE, PROBE_SECONDS, PREFER_FAILURE)
+        self.unmap(PROBE)
         return granted.address
 
     def map(self, port: Port, lease: int) -> Granted:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from services.portmap.causes import Refused
-from services.portmap.igd import Igd
+from services.portmap.igd import SEARCH_MS, Igd
 from services.portmap.mapper import Mapper, Sign
 from services.portmap.natpmp import NatPmp
 from services.portmap.pcp import Pcp
@@ -29,13 +29,20 @@ class Found:
     requests: int = 0
 
 
-def makers(place: Place, *, former: tuple[str, ...] = ()) -> dict[str, Maker]:
+def makers(
+    place: Place, *, former: tuple[str, ...] = (), search_ms: int = SEARCH_MS
+) -> dict[str, Maker]:
     """In the order of preference: PCP can give back its own, UPnP has the most faults."""
     return {
         "pcp": lambda: Pcp(place.gateway, machine_id=machine_id(), source=place.lan),
         "nat-pmp": lambda: NatPmp(place.gateway, source=place.lan),
-        "igd": lambda: Igd(former=former),
+        "igd": lambda: Igd(former=former, search_ms=search_ms),
     }
+
+
+def makers6(place: Place) -> dict[str, Maker]:
+    """Pinholes in an IPv6 firewall: only PCP opens them, asked from the address itself."""
+    return {"pcp": lambda: Pcp(place.gateway6, machine_id=machine_id(), source=place.ipv6)}
 
 
 def machine_id() -> str:

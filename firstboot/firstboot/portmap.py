@@ -1,0 +1,153 @@
+"""The recurring job: ports of the router kept open, and the address under which we are seen.
+
+Run by hearth-portmap.service every few minutes and whenever hearth-router.service hears that the
+router has come back. Leaves two results: ``portmap`` (the contract's state, for the next run) and
+``address`` (the verdict with its evidence). Does nothing while the server is for the LAN only, but
+to give back what an earlier choice has opened.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from pathlib import Path
+
+from appliance.deadline import Clock
+from appliance.log import logger
+from appliance.paths import Paths
+from appliance.settings import load_settings
+from firstboot.network import judge
+from services.address import Facts, Kind, Reachability, kind_of
+from services.measure import ask_echoes
+from services.portmap import contract
+from services.portmap.contract import State
+from services.portmap.keeper import Keeper
+from services.portmap.mapper import PINHOLES, PORTS
+from services.portmap.place import Place, find_place
+from services.portmap.search import makers, makers6
+from services.reach import PORTMAP, AddressResult, PortmapResult
+from services.results import load_result, save_result
+from services.units import Units
+from services.wan import RESULT as ADDRESS
+from services.wan import WanAddresses
+
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+# What the services' keepers ask for: no more than one question in ten minutes (Dyn's policy), and
+# none without a reason but once a day.
+ECHO_PAUSE = 600.0
+ECHO_LONGEST = 86400.0
+HTTPS = 443
+DDNS_UNIT = "hearth-ddns.service"
+
+
+def keep_ports(paths: Paths, units: Units, *, urgent: bool = False, clock: Clock = time) -> int:
+    """One run of the job; the exit code."""
+    before = load_result(paths, PORTMAP, PortmapResult) or PortmapResult()
+    settings = load_settings(paths.settings)
+    place = find_place()
+    if settings is None or settings.public is None:
+        return give_back(paths, before, place, clock)
+    boot = BOOT_ID.read_text().strip()
+    ports = Keeper(makers(place, former=before.ports.former), clock).run(
+        before.ports,
+        contract.Facts(
+            boot=boot, lan=place.lan, gateway=place.gateway, wanted=PORTS, urgent=urgent
+        ),
+    )
+    pinholes = Keeper(makers6(place), clock).run(
+        before.pinholes,
+        contract.Facts(boot=boot, lan=place.ipv6, gateway=place.gateway6, wanted=PINHOLES),
+    )
+    save_result(paths, PORTMAP, PortmapResult(ports=ports, pinholes=pinholes))
+    known = load_result(paths, ADDRESS, AddressResult)
+    found = note_address(paths, known, make_facts(place, ports), place, now=time.time())
+    if settings.public.ddns is not None and (known is None or known.wan != found.wan):
+        logger.info("a new address, %s: the name is to follow", " and ".join(found.wan.known))
+        units.start(DDNS_UNIT, wait=False)
+    verdict = found.finding.verdict.value
+    logger.info("%s: %d of %d ports open", verdict, len(ports.held), len(PORTS))
+    # 443 alone will do for everything; the others are a comfort.
+    return 0 if any(one.port.external == HTTPS for one in ports.held) else 1
+
+
+def give_back(paths: Paths, before: PortmapResult, place: Place, clock: Clock) -> int:
+    """Close what we have opened: the server is for the LAN only, or about to be reset."""
+    if before.ports.held:
+        before = PortmapResult(
+            ports=Keeper(makers(place, former=before.ports.former), clock).release(
+                before.ports, PORTS
+            ),
+            pinholes=before.pinholes,
+        )
+    if before.pinholes.held:
+        pinholes = Keeper(makers6(place), clock).release(before.pinholes, PINHOLES)
+        before = PortmapResult(ports=before.ports, pinholes=pinholes)
+    if before != PortmapResult():
+        save_result(paths, PORTMAP, before)
+    return 0
+
+
+def release_ports(paths: Paths) -> int:
+    """``hearthctl portmap --release``: for a reset."""
+    before = load_result(paths, PORTMAP, PortmapResult) or PortmapResult()
+    return give_back(paths, before, find_place(), time)
+
+
+def note_address(
+    paths: Paths, before: AddressResult | None, facts: Facts, place: Place, *, now: float
+) -> AddressResult:
+    """Judge with what the echo services said last, asking them only when there is a reason."""
+    if before is None or is_echo_due(before, facts.router_wan, place.ipv6, now):
+        echoes, echoes6 = ask_echoes(place)
+        result = judge(replace(facts, echoes=echoes, echoes6=echoes6), now=now)
+    elif before.router_wan != facts.router_wan and was_confirmed(before, facts.router_wan):
+        result = meanwhile(before, facts.router_wan, place.ipv6)
+    else:
+        known = replace(facts, echoes=before.echoes, echoes6=before.echoes6)
+        result = replace(judge(known, now=now), asked=before.asked, router_wan=before.router_wan)
+    # Every write wears the card; the same result again is none.
+    if result != before:
+        save_result(paths, ADDRESS, result)
+    return result
+
+
+def was_confirmed(before: AddressResult, router_wan: str) -> bool:
+    """Whether this router told the truth before, and tells a public address now."""
+    return before.finding.verdict is Reachability.OPEN and kind_of(router_wan) is Kind.PUBLIC
+
+
+def meanwhile(before: AddressResult, router_wan: str, ipv6: str) -> AddressResult:
+    """A new address from a router that was right before, while the services may not be asked."""
+    line = f"the router has the new address {router_wan}; others are asked about it in a while"
+    return replace(
+        before,
+        finding=replace(before.finding, evidence=(line,)),
+        wan=WanAddresses(ipv4=router_wan, ipv6=ipv6 or None),
+    )
+
+
+def is_echo_due(before: AddressResult, router_wan: str, ipv6: str, now: float) -> bool:
+    """Never twice in ten minutes; and without a reason only once a day."""
+    age = now - before.asked
+    if age < 0:
+        return True  # the clock has been set back
+    if age < ECHO_PAUSE:
+        return False
+    is_new = router_wan != before.router_wan or (ipv6 or None) != before.wan.ipv6
+    # Without a word from the router only the services can tell that the address is a new one.
+    is_blind = not router_wan or before.finding.verdict is not Reachability.OPEN
+    return is_new or is_blind or age >= ECHO_LONGEST
+
+
+def make_facts(place: Place, ports: State) -> Facts:
+    """What the router showed; the echo services come to it."""
+    refusals = {one.port.external: one.cause for one in ports.problems}
+    return Facts(
+        lan=place.lan,
+        gateway=place.gateway,
+        protocol=ports.spoke,
+        router_wan=ports.address,
+        refusal=refusals.get(HTTPS),
+        is_mapped=bool(ports.held),
+        ipv6=place.ipv6,
+    )

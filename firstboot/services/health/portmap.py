@@ -1,0 +1,42 @@
+"""Whether the router forwards our ports, as the last run of hearth-portmap left them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from services.health.result import CheckResult, Examination, passed, warned
+from services.portmap.causes import EXPLANATIONS
+from services.portmap.contract import Held
+from services.reach import PORTMAP, PortmapResult
+from services.results import load_result
+
+
+@dataclass(frozen=True)
+class PortmapCheck:
+    name: str = "portmap"
+    title: str = "Ports of the router"
+    needs_setup: bool = True
+
+    def run(self, examination: Examination) -> CheckResult:
+        if examination.server.public is None:
+            return passed("none is wanted: for the home network only, as chosen")
+        result = load_result(examination.paths, PORTMAP, PortmapResult)
+        if result is None:
+            hint = "wait a minute, or run: systemctl start hearth-portmap"
+            return warned("the router was not asked yet", hint)
+        ports = result.ports
+        lines = [_line(one) for one in sorted(ports.held, key=lambda held: held.port)]
+        if lines:
+            lines.insert(0, f"by {ports.protocol or ports.spoke or 'nobody now'}")
+        if not ports.problems:
+            return passed("\n".join(lines)) if lines else warned("no port is open", "wait a minute")
+        for problem in ports.problems:
+            sentence = EXPLANATIONS[problem.cause].sentence
+            said = f" ({problem.said})" if problem.said else ""
+            lines.append(f"port {problem.port.external}: {sentence}{said}")
+        return warned("\n".join(lines), EXPLANATIONS[ports.problems[0].cause].next_step)
+
+
+def _line(held: Held) -> str:
+    lease = f"for {held.lease} s at a time" if held.lease else "without an end"
+    return f"port {held.port.external} leads to our {held.port.internal}, {lease}"

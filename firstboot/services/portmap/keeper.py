@@ -1,0 +1,166 @@
+"""One run: does what the plan says, with the router's answers, and returns the state after it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from appliance.deadline import Clock
+from appliance.log import logger
+from services.portmap.causes import Cause, Refused
+from services.portmap.contract import (
+    Facts,
+    Look,
+    Plan,
+    Problem,
+    State,
+    Step,
+    expired,
+    explain_low_ports,
+    looked,
+    mapped,
+    moved,
+    paused,
+    plan,
+)
+from services.portmap.mapper import LEASE_SECONDS, Mapper, Port
+from services.portmap.search import Maker, search, try_one
+
+
+class Keeper:
+    """Keeps ``facts.wanted`` open by one of ``ways``, in their order."""
+
+    def __init__(self, ways: Mapping[str, Maker], clock: Clock) -> None:
+        self._ways = ways
+        self._clock = clock
+        self._mappers: list[Mapper] = []
+
+    def run(self, state: State, facts: Facts) -> State:
+        """A whole run; never raises Refused: refusals are part of the state."""
+        state = expired(state, self._clock.monotonic())
+        try:
+            state = self._run(state, facts)
+        finally:
+            requests = sum(mapper.requests for mapper in self._mappers)
+            for mapper in self._mappers:
+                mapper.close()
+            self._mappers.clear()
+        return replace(state, requests=state.requests + requests)
+
+    def release(self, state: State, ports: tuple[Port, ...]) -> State:
+        """Give back what we hold; a router that does not answer forgets it within the hour."""
+        if not state.held or state.protocol not in self._ways:
+            return State(former=state.former, requests=state.requests)
+        mapper: Mapper | None = None
+        try:
+            mapper = self._ways[state.protocol]()
+            for port in ports:
+                mapper.unmap(port)
+        except Refused as error:
+            logger.warning("the router did not take back a port: %s", error)
+        finally:
+            if mapper is not None:
+                mapper.close()
+        return State(former=state.former, requests=state.requests)
+
+    def _run(self, state: State, facts: Facts) -> State:
+        while True:
+            step = plan(state, facts, self._clock.monotonic())
+            logger.debug("%s: %s", step.step, step.reason)
+            match step.step:
+                case Step.REST:
+                    return self._rest(state, facts)
+                case Step.SEARCH:
+                    state, facts = self._search(state, facts)
+                case Step.LOOK:
+                    state, facts = self._look(state, facts)
+                case Step.MAP:
+                    logger.info("mapping ports: %s", step.reason)
+                    return self._map(state, facts, step)
+            if facts.look is None:
+                return paused(state, self._clock.monotonic())
+
+    def _rest(self, state: State, facts: Facts) -> State:
+        if facts.look is None:
+            return state
+        now = self._clock.monotonic()
+        held = {one.port for one in state.held}
+        # The router answers: what it was silent about before is no problem any more.
+        problems = tuple(one for one in state.problems if one.port not in held)
+        state = replace(state, problems=problems, spoke=state.protocol)
+        return paused(looked(state, facts.look, now), now)
+
+    def _search(self, state: State, facts: Facts) -> tuple[State, Facts]:
+        if (state.boot, state.lan, state.gateway) != (facts.boot, facts.lan, facts.gateway):
+            state = moved(state, facts)
+        found = search(dict(self._ways))
+        self._mappers = [one.mapper for one in found if one.mapper is not None]
+        asked = sum(one.requests for one in found)
+        state = replace(state, requests=state.requests + asked)
+        for one in found:
+            if one.mapper is not None and one.sign is not None:
+                state = replace(state, protocol=one.name)
+                address = next((f.sign.address for f in found if f.sign and f.sign.address), None)
+                return state, self._judge(state, facts, one.mapper, one.sign.epoch, address)
+        refusals = [one.refused for one in found if one.refused is not None]
+        return _silent(state, facts, _telling(refusals)), facts
+
+    def _look(self, state: State, facts: Facts) -> tuple[State, Facts]:
+        found = try_one(state.protocol, self._ways[state.protocol])
+        if found.mapper is None or found.sign is None:
+            state = replace(state, requests=state.requests + found.requests)
+            return _silent(state, facts, found.refused or Refused(Cause.SILENT)), facts
+        self._mappers = [found.mapper]
+        sign = found.sign
+        return state, self._judge(state, facts, found.mapper, sign.epoch, sign.address)
+
+    def _judge(
+        self, state: State, facts: Facts, mapper: Mapper, epoch: int | None, address: str | None
+    ) -> Facts:
+        held = tuple(one.port for one in state.held if one.listed)
+        try:
+            entries = mapper.holders(held) if held else None
+        except Refused as error:
+            logger.debug("the router does not show its table: %s", error)
+            entries = None
+        return replace(facts, look=Look(epoch=epoch, address=address, entries=entries))
+
+    def _map(self, state: State, facts: Facts, step: Plan) -> State:
+        assert facts.look is not None
+        # One protocol may refuse what another grants; the best that grants anything is kept.
+        for mapper in self._mappers:
+            # Each protocol has its own count of seconds; the look was at the first.
+            look = facts.look if mapper is self._mappers[0] else replace(facts.look, epoch=None)
+            state = replace(state, protocol=mapper.name, spoke=mapper.name)
+            state = looked(state, look, self._clock.monotonic())
+            for port in step.ports:
+                state = self._map_one(state, mapper, port)
+            if state.held:
+                break
+        state = explain_low_ports(state)
+        if not state.held:
+            state = replace(state, protocol="")
+        return paused(state, self._clock.monotonic())
+
+    def _map_one(self, state: State, mapper: Mapper, port: Port) -> State:
+        try:
+            granted = mapper.map(port, LEASE_SECONDS)
+        except Refused as error:
+            logger.warning("port %d by %s: %s", port.external, mapper.name, error)
+            return mapped(state, port, error, self._clock.monotonic())
+        return mapped(state, port, granted, self._clock.monotonic())
+
+
+def _silent(state: State, facts: Facts, refused: Refused) -> State:
+    """Nobody answered: search anew next time. What is held may still stand until its lease ends."""
+    problems = tuple(
+        Problem(port=port, cause=refused.cause, said=refused.said) for port in facts.wanted
+    )
+    return replace(state, protocol="", spoke="", address="", problems=problems)
+
+
+def _telling(refusals: list[Refused]) -> Refused:
+    """The refusal that says most: silence and ignorance say least."""
+    dull = (Cause.SILENT, Cause.UNSUPPORTED)
+    telling = [one for one in refusals if one.cause not in dull]
+    return next(iter([*telling, *refusals]), Refused(Cause.SILENT))
