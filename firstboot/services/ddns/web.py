@@ -126,6 +126,7 @@ class Web:
         title = re.search(r"<title[^>]*>(.*?)</title>", text, re.IGNORECASE | re.DOTALL)
         if title:
             text = f"a web page: {html.unescape(title.group(1))}"
+        text = re.sub(r"<[^<>]*>", " ", text)
         for secret in self._secrets:
             text = text.replace(secret, HIDDEN)
         printable = "".join(char if char.isprintable() else " " for char in text)
