@@ -63,11 +63,21 @@ class Zone:
         return reply.to_wire()
 
     def _refuse(self, wire: bytes, code: int, tsig_error: int) -> bytes:
-        """An unsigned refusal that says why in its TSIG (RFC 8945, section 5.2)."""
+        """A refusal that says why in a TSIG without a MAC (RFC 8945, sections 5.2 and 5.3.2)."""
         question = dns.message.from_wire(wire, keyring=False)
-        reply = dns.message.make_response(question, tsig_error=tsig_error)
+        reply = dns.message.Message(question.id)
+        reply.flags = dns.flags.QR | dns.flags.Flag(question.flags & 0x7800)
+        reply.question = question.question
         reply.set_rcode(dns.rcode.Rcode(code))
-        return reply.to_wire()
+        assert question.tsig is not None
+        said = question.tsig[0].replace(mac=b"", error=tsig_error, other=b"").to_wire()
+        owner = question.tsig.name.to_wire()
+        assert said is not None
+        assert owner is not None
+        head = struct.pack("!HHIH", dns.rdatatype.TSIG, dns.rdataclass.ANY, 0, len(said))
+        plain = bytearray(reply.to_wire())
+        plain[10:12] = struct.pack("!H", 1)  # ARCOUNT, RFC 1035 section 4.1.1
+        return bytes(plain) + owner + head + said
 
     def _look_up(self, question: dns.message.Message, reply: dns.message.Message) -> None:
         [asked] = question.question
