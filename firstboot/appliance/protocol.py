@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, get_args
 
+from appliance.answers import Done, Draft, File, Providers, Result, Session, Status
 from appliance.errors import ConfigError, FieldError, HearthError, error_classes
 from appliance.settings import Reach, Software
-from appliance.state import Phase
 from appliance.tables import parse_table, to_table
+
+# The answers belong to the protocol; whoever speaks it finds them here.
+__all__ = ["Done", "Draft", "File", "Providers", "Result", "Session", "Status"]
 
 VERSION = 1
 MAX_LINE = 64 * 1024
@@ -70,6 +73,20 @@ class SaveOwner:
 
 
 @dataclass(frozen=True, kw_only=True)
+class StartNetworkCheck:
+    """Measure what this connection allows; GetDraft tells the finding. Result: Done."""
+
+    session: str = field(repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PassNetwork:
+    """The owner has seen page "network" and goes on, whatever it said. Result: Draft."""
+
+    session: str = field(repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
 class SaveServer:
     """Page "server name". Result: Draft."""
 
@@ -77,6 +94,35 @@ class SaveServer:
     revision: int
     name: str
     reach: Reach
+
+
+@dataclass(frozen=True, kw_only=True)
+class GetProviders:
+    """Anyone: what dynamic DNS providers are known, and what each asks for. Result: Providers."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SaveAddress:
+    """Page "address", for a public server: who makes the name lead here. Result: Draft.
+
+    ``provider`` is one of GetProviders' or OWN_DNS. An empty secret keeps the one given before to
+    the same provider.
+    """
+
+    session: str = field(repr=False)
+    revision: int
+    provider: str
+    name: str = ""
+    username: str = ""
+    endpoint: str = ""
+    secret: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StartAddressCheck:
+    """Try token and name at the provider; GetDraft tells the finding. Result: Done."""
+
+    session: str = field(repr=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,7 +180,12 @@ Request = (
     | SignOut
     | GetDraft
     | SaveOwner
+    | StartNetworkCheck
+    | PassNetwork
     | SaveServer
+    | GetProviders
+    | SaveAddress
+    | StartAddressCheck
     | SaveHomeserver
     | Apply
     | MakeRecoveryFile
@@ -142,86 +193,7 @@ Request = (
     | AdoptData
     | EraseData
 )
-REQUESTS: dict[str, type[Request]] = {
-    cls.__name__: cls
-    for cls in (
-        GetStatus,
-        Claim,
-        SignIn,
-        SignOut,
-        GetDraft,
-        SaveOwner,
-        SaveServer,
-        SaveHomeserver,
-        Apply,
-        MakeRecoveryFile,
-        GetAuthority,
-        AdoptData,
-        EraseData,
-    )
-}
-
-
-# ---- results --------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, kw_only=True)
-class Status:
-    """``data``: "ok", "found" (an earlier Hearth's), "damaged" or "missing"; ``names``: *.local.
-
-    ``notes``: sentences about what else is wrong, for example in the owner's hearth.toml.
-    """
-
-    phase: Phase
-    version: str
-    development: bool
-    board: str
-    names: tuple[str, ...]
-    addresses: tuple[str, ...]
-    data: str
-    data_detail: str = ""
-    clock_synchronised: bool = False
-    server_name: str = ""
-    software: str = ""
-    client_url: str = ""
-    owner_name: str = ""
-    authority_fingerprint: str = ""
-    notes: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, kw_only=True)
-class Session:
-    token: str = field(repr=False)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Draft:
-    """Empty strings are questions not answered yet; ``software_chosen`` after SaveHomeserver."""
-
-    revision: int = 0
-    owner_name: str = ""
-    timezone: str = ""
-    has_password: bool = False
-    server_name: str = ""
-    reach: Reach = Reach.LAN
-    software: Software = Software.SYNAPSE
-    software_chosen: bool = False
-
-
-@dataclass(frozen=True, kw_only=True)
-class Done:
-    """Nothing to tell."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class File:
-    """A file to offer for download; ``content`` is base64."""
-
-    name: str
-    content: str = field(repr=False)
-
-
-Result = Status | Session | Draft | Done | File
+REQUESTS: dict[str, type[Request]] = {cls.__name__: cls for cls in get_args(Request)}
 RESULTS: dict[type[Request], type[Any]] = {
     GetStatus: Status,
     Claim: Session,
@@ -229,7 +201,12 @@ RESULTS: dict[type[Request], type[Any]] = {
     SignOut: Done,
     GetDraft: Draft,
     SaveOwner: Draft,
+    StartNetworkCheck: Done,
+    PassNetwork: Draft,
     SaveServer: Draft,
+    GetProviders: Providers,
+    SaveAddress: Draft,
+    StartAddressCheck: Done,
     SaveHomeserver: Draft,
     Apply: Done,
     MakeRecoveryFile: File,

@@ -25,10 +25,13 @@ class Phase(StrEnum):
 
 
 class StepState(StrEnum):
+    """``later``: not possible yet for a reason outside; setup goes on, and it is tried again."""
+
     PENDING = "pending"
     RUNNING = "running"
     DONE = "done"
     SKIPPED = "skipped"
+    LATER = "later"
     FAILED = "failed"
 
 

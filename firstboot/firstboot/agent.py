@@ -23,21 +23,25 @@ from appliance.protocol import (
     Apply,
     Claim,
     Done,
-    Draft,
     EraseData,
     File,
     GetAuthority,
     GetDraft,
+    GetProviders,
     GetStatus,
     MakeRecoveryFile,
+    PassNetwork,
     Request,
     Result,
+    SaveAddress,
     SaveHomeserver,
     SaveOwner,
     SaveServer,
     Session,
     SignIn,
     SignOut,
+    StartAddressCheck,
+    StartNetworkCheck,
     Status,
     decode_request,
     encode_error,
@@ -85,7 +89,7 @@ class Agent:
         for directory, mode in ((paths.hearth, 0o750), (paths.runtime, 0o755)):
             directory.mkdir(mode=mode, parents=True, exist_ok=True)
         self.gate = Gate(paths, clock=clock)
-        self.setup = Setup(paths, self.host)
+        self.setup = Setup(paths, self.host, clock=clock)
         self._lock = threading.RLock()
         self._prepared = threading.Event()
         self._door: Door | None = None
@@ -181,8 +185,18 @@ class Agent:
             case SignOut():
                 self.gate.sessions.end(request.session)
                 return Done()
-            case GetDraft() | SaveOwner() | SaveServer() | SaveHomeserver():
-                return self._draft(request)
+            case GetDraft():
+                self.gate.sessions.require(request.session)
+                with self._lock:
+                    return self.setup.show(self.preseed)
+            case SaveOwner() | PassNetwork() | SaveServer() | SaveAddress() | SaveHomeserver():
+                self.gate.sessions.require(request.session)
+                with self._lock:
+                    return self.setup.save(request)
+            case StartNetworkCheck() | StartAddressCheck():
+                return self._start_check(request)
+            case GetProviders():
+                return delegates.providers()
             case Apply():
                 return self._apply(request)
             case MakeRecoveryFile():
@@ -213,12 +227,11 @@ class Agent:
         self.on_change()
         return session
 
-    def _draft(self, request: GetDraft | SaveOwner | SaveServer | SaveHomeserver) -> Draft:
+    def _start_check(self, request: StartNetworkCheck | StartAddressCheck) -> Done:
         self.gate.sessions.require(request.session)
         with self._lock:
-            if isinstance(request, GetDraft):
-                return self.setup.show(self.preseed)
-            return self.setup.save(request)
+            self.setup.start_check(request)
+        return Done()
 
     def _apply(self, request: Apply) -> Done:
         self.gate.sessions.require(request.session)

@@ -100,6 +100,7 @@ def _add_internal(add: Callable[..., argparse.ArgumentParser]) -> None:
     portmap.add_argument("--release", action="store_true")
     portmap.add_argument("--urgent", action="store_true")
     add("acme", _acme)
+    add("ddns-check", _ddns_check)
     add("slot-good", _slot_good)
     add("recovery-file", _recovery_file)
     add("qr", _qr).add_argument("text")
@@ -193,6 +194,13 @@ def _acme(paths: Paths, _options: argparse.Namespace) -> int:
 
     state = look_after_certificate(paths, SystemdUnits(), time.time)
     return 1 if state is not None and state.error else 0
+
+
+def _ddns_check(paths: Paths, _options: argparse.Namespace) -> int:
+    from firstboot.address_check import check_address
+
+    check_address(paths)
+    return 0
 
 
 def _slot_good(paths: Paths, _options: argparse.Namespace) -> int:

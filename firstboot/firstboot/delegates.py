@@ -12,7 +12,7 @@ from appliance.bootreport import BootReport, DataCondition
 from appliance.errors import CommandError, FieldError, HearthError, StateError
 from appliance.log import logger
 from appliance.paths import Paths
-from appliance.protocol import ERASE_WORD, File
+from appliance.protocol import ERASE_WORD, File, Providers
 from appliance.run import run
 from appliance.validate import MIN_PASSWORD
 
@@ -28,6 +28,13 @@ def recovery_file(paths: Paths, passphrase: str, name: str) -> File:
         message = f"This passphrase has {len(passphrase)} characters; {MIN_PASSWORD} is the least."
         raise FieldError("passphrase", message, hint="four random words are easy to remember")
     return File(name=name, content=_child(paths, "recovery-file", passphrase))
+
+
+def providers() -> Providers:
+    """The dynamic DNS providers that page "address" offers."""
+    from firstboot.address_answers import provider_forms
+
+    return provider_forms()
 
 
 def authority_file(paths: Paths, name: str) -> File:

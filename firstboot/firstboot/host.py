@@ -16,6 +16,14 @@ class Host(Protocol):
         """Start the provisioning unit, or do nothing where it runs. Returns at once."""
         ...
 
+    def start_network_check(self) -> None:
+        """Start the unit that measures what this connection allows. Returns at once."""
+        ...
+
+    def start_address_check(self) -> None:
+        """Start the unit that tries the answers of page "address". Returns at once."""
+        ...
+
     def start_ssh(self) -> None: ...
 
     def renew_certificate(self) -> None:
@@ -29,9 +37,13 @@ class SystemHost:
     """The real appliance: all by systemd, which orders, logs and restarts."""
 
     def start_provisioning(self) -> None:
-        # A unit that failed before counts as failed until reset; a running one is left alone.
-        run(["systemctl", "reset-failed", "hearth-provision.service"], check=False, timeout=30)
-        self._start("hearth-provision.service")
+        self._start_again("hearth-provision.service")
+
+    def start_network_check(self) -> None:
+        self._start_again("hearth-network-check.service")
+
+    def start_address_check(self) -> None:
+        self._start_again("hearth-ddns-check.service")
 
     def start_ssh(self) -> None:
         self._start("ssh.service")
@@ -41,6 +53,11 @@ class SystemHost:
 
     def reboot(self) -> None:
         run(["systemctl", "reboot", "--no-block"], timeout=START_SECONDS)
+
+    def _start_again(self, unit: str) -> None:
+        # A unit that failed before counts as failed until reset; a running one is left alone.
+        run(["systemctl", "reset-failed", unit], check=False, timeout=START_SECONDS)
+        self._start(unit)
 
     def _start(self, unit: str) -> None:
         run(["systemctl", "start", "--no-block", unit], timeout=START_SECONDS)

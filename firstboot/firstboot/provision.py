@@ -13,12 +13,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 
-from appliance.errors import HearthError
-from appliance.log import progress
+from appliance.errors import ConfigError, HearthError
+from appliance.log import logger, progress
 from appliance.paths import Paths
+from appliance.settings import load_settings
 from appliance.state import Phase, State, StepState, StepStatus, load_state, save_state
-from firstboot.steps import STEPS
-from firstboot.steps.context import Context, Step
+from firstboot.steps import find_steps
+from firstboot.steps.context import Context, NotYetError, Step
 from services.owners import find_owner
 from services.units import Units
 
@@ -36,10 +37,12 @@ def provision(
     paths: Paths,
     units: Units,
     *,
-    steps: Sequence[Step] = STEPS,
+    steps: Sequence[Step] | None = None,
     now: Callable[[], float] = time.time,
 ) -> State:
     """Run all steps and return the READY state. Raises the first failure, recorded as FAILED."""
+    if steps is None:
+        steps = _plan(paths)
     recorder = Recorder(paths, steps, now)
     for step in steps:
         context = Context(
@@ -61,12 +64,25 @@ def provision(
     return recorder.finish()
 
 
+def _plan(paths: Paths) -> Sequence[Step]:
+    """Settings that cannot be read are the first step's to complain about, on record."""
+    try:
+        return find_steps(load_settings(paths.settings))
+    except ConfigError:
+        return find_steps(None)
+
+
 def _run_step(step: Step, context: Context, recorder: Recorder) -> None:
     if step.is_done(context):
         recorder.skip(step.name)
         return
     recorder.start(step.name)
-    step.apply(context)
+    try:
+        step.apply(context)
+    except NotYetError as error:
+        logger.warning("%s: %s", step.title, error.message)
+        recorder.postpone(step.name, error.message, error.hint)
+        return
     recorder.change(step.name, state=StepState.DONE, ended=recorder.now(), detail="")
 
 
@@ -104,6 +120,10 @@ class Recorder:
 
     def report(self, name: str, detail: str) -> None:
         self.change(name, detail=detail)
+
+    def postpone(self, name: str, error: str, hint: str) -> None:
+        at = self.now()
+        self.change(name, state=StepState.LATER, ended=at, detail="", error=error, hint=hint)
 
     def fail(self, name: str, error: str, hint: str) -> None:
         self._statuses[name] = replace(

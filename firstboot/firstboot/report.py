@@ -80,6 +80,10 @@ def _lines(status: Status, slot: dict[str, Any]) -> list[tuple[str, str]]:
     ]
     if status.server_name:
         lines.append(("server", f"{status.server_name} ({status.software})"))
+    if status.is_public:
+        lines.append(("clients", status.client_url))
+    for one in status.outside:
+        lines.append((one.name, f"{one.judgement.value}: {one.detail}"))
     if status.authority_fingerprint:
         lines.append(("authority", status.authority_fingerprint))
     return [*lines, *(("note", note) for note in status.notes)]

@@ -2,27 +2,43 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from typing import assert_never
 
 from appliance.bootreport import DataCondition, load_boot_report
+from appliance.deadline import Clock
 from appliance.errors import ConfigError, HearthError, StateError
 from appliance.log import logger
 from appliance.paths import Paths
-from appliance.protocol import Apply, Draft, SaveHomeserver, SaveOwner, SaveServer
+from appliance.protocol import (
+    Apply,
+    Draft,
+    PassNetwork,
+    SaveAddress,
+    SaveHomeserver,
+    SaveOwner,
+    SaveServer,
+    StartAddressCheck,
+    StartNetworkCheck,
+)
 from appliance.settings import save_toml
 from appliance.state import Phase, State, load_state, save_state
+from firstboot.checks import Checks
 from firstboot.door import ui_owner
 from firstboot.draft import DraftBook, settings_from
 from firstboot.host import Host
 from firstboot.preseed import Checked
 
+Save = SaveOwner | PassNetwork | SaveServer | SaveAddress | SaveHomeserver
+
 
 class Setup:
     """Phases from UNCLAIMED to APPLYING; provisioning itself records the rest."""
 
-    def __init__(self, paths: Paths, host: Host) -> None:
+    def __init__(self, paths: Paths, host: Host, *, clock: Clock = time) -> None:
         self.drafts = DraftBook(paths)
+        self._checks = Checks(paths, host, clock=clock)
         self._paths = paths
         self._host = host
         self._owner = ui_owner()
@@ -61,21 +77,36 @@ class Setup:
     def show(self, preseed: Checked) -> Draft:
         if self.phase is Phase.READY:
             raise StateError("Setup is over.", hint="look at the status page")
-        draft = self.drafts.show()
-        if draft.timezone or not preseed.timezone:
-            return draft
-        return replace(draft, timezone=preseed.timezone)
+        draft = self._with_checks(self.drafts.show())
+        return replace(draft, timezone=draft.timezone or preseed.timezone or "")
 
-    def save(self, request: SaveOwner | SaveServer | SaveHomeserver) -> Draft:
-        self._require_data()
-        if self.phase is not Phase.SETUP:
-            message = "Setup has started; the answers can no longer be changed."
-            raise StateError(message, hint="look at its progress")
+    def save(self, request: Save) -> Draft:
+        self._require_open()
+        return self._with_checks(self._save_answers(request))
+
+    def start_check(self, request: StartNetworkCheck | StartAddressCheck) -> None:
+        self._require_open()
+        if isinstance(request, StartNetworkCheck):
+            self._checks.start_network()
+            return
+        if not self.drafts.load().has_address:
+            raise StateError("There is no answer to check yet.", hint="choose a provider first")
+        self._checks.start_address()
+
+    def _with_checks(self, draft: Draft) -> Draft:
+        number = self.drafts.load().address_number
+        return replace(draft, network=self._checks.network(), address=self._checks.address(number))
+
+    def _save_answers(self, request: Save) -> Draft:
         match request:
             case SaveOwner():
                 return self.drafts.save_owner(
                     request.revision, request.name, request.timezone, request.password
                 )
+            case PassNetwork():
+                return self.drafts.pass_network()
+            case SaveAddress():
+                return self.drafts.save_address(request)
             case SaveServer():
                 return self.drafts.save_server(request.revision, request.name, request.reach)
             case SaveHomeserver():
@@ -94,6 +125,7 @@ class Setup:
                 raise StateError("This Hearth is not claimed yet.", hint="use the claim code")
             case Phase.SETUP:
                 self.drafts.check_complete(request.revision)
+                self.drafts.drop_unused()
                 self._save(replace(state, phase=Phase.APPLYING))
             case Phase.FAILED:
                 # Nothing can have changed since the first run, and the password may be gone: the
@@ -119,6 +151,12 @@ class Setup:
             settings = settings_from(self.drafts.load(), ssh_keys=preseed.ssh_keys)
             save_toml(settings, self._paths.settings, mode=0o640, owner=self._owner)
         self._host.start_provisioning()
+
+    def _require_open(self) -> None:
+        self._require_data()
+        if self.phase is not Phase.SETUP:
+            message = "Setup has started; the answers can no longer be changed."
+            raise StateError(message, hint="look at its progress")
 
     def _save(self, state: State) -> None:
         save_state(state, self._paths.state, owner=self._owner)

@@ -10,8 +10,10 @@ from appliance.bootreport import load_boot_report
 from appliance.errors import ConfigError
 from appliance.paths import Paths
 from appliance.protocol import Status
-from appliance.settings import load_settings
+from appliance.settings import Settings, load_settings
 from appliance.state import Phase, load_state
+from firstboot.outside import outside_facts
+from services.names import public_names
 from services.network import local_addresses
 
 UNKNOWN_VERSION = "unknown"
@@ -77,8 +79,15 @@ def measure_status(
         clock_synchronised=is_clock_synchronised(paths),
         server_name=settings.server.name if settings else "",
         software=settings.server.software.value if settings else "",
-        client_url=f"https://{settings.server.name}" if settings else "",
+        client_url=find_client_url(settings) if settings else "",
         owner_name=settings.owner.name if settings else "",
         authority_fingerprint=fingerprint,
         notes=notes,
+        outside=outside_facts(paths, settings) if state.phase is Phase.READY else (),
     )
+
+
+def find_client_url(settings: Settings) -> str:
+    """What apps connect to: the public name for it, where there is one."""
+    names = public_names(settings)
+    return names.client_url if names else f"https://{settings.server.name}"

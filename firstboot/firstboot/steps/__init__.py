@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from appliance.settings import Settings
 from firstboot.steps.account import CreateAdministrator
 from firstboot.steps.certificate import IssueCertificate
 from firstboot.steps.check import CheckEverything
@@ -11,6 +12,7 @@ from firstboot.steps.database import SetUpDatabase
 from firstboot.steps.device import SetTimezone
 from firstboot.steps.homeserver import StartHomeserver
 from firstboot.steps.identity import MakeIdentity
+from firstboot.steps.outside import GetCertificate, OpenPorts, PublishName, StayReachable
 from firstboot.steps.secrets import MakeSecrets
 
 STEPS: tuple[Step, ...] = (
@@ -24,3 +26,11 @@ STEPS: tuple[Step, ...] = (
     CreateAdministrator(),
     CheckEverything(),
 )
+# After everything else: the homeserver works at home before the world is asked for anything.
+PUBLIC_STEPS: tuple[Step, ...] = (OpenPorts(), PublishName(), GetCertificate(), StayReachable())
+
+
+def find_steps(settings: Settings | None) -> tuple[Step, ...]:
+    """What this setup needs."""
+    is_public = settings is not None and settings.public is not None
+    return STEPS + PUBLIC_STEPS if is_public else STEPS

@@ -39,6 +39,15 @@ class Context:
         return find_homeserver(self.settings.server.software)
 
 
+class NotYetError(Exception):
+    """The world outside is not ready for this step: setup goes on, and so do the timers."""
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
 class Step(Protocol):
     """``title`` is what the progress page says while it runs."""
 
@@ -50,4 +59,6 @@ class Step(Protocol):
 
     def is_done(self, context: Context) -> bool: ...
 
-    def apply(self, context: Context) -> None: ...
+    def apply(self, context: Context) -> None:
+        """Raises HearthError, which ends the run, or NotYetError, which does not."""
+        ...

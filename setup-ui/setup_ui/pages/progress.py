@@ -30,9 +30,10 @@ WORDS = {
     StepState.RUNNING: "Running",
     StepState.DONE: "Done",
     StepState.SKIPPED: "Already done",
+    StepState.LATER: "Not yet",
     StepState.FAILED: "Failed",
 }
-OVER = (StepState.DONE, StepState.SKIPPED)
+OVER = (StepState.DONE, StepState.SKIPPED, StepState.LATER)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -43,6 +43,12 @@ class GroundedHost:
             raise self.refuse
         self.acts.append("provision")
 
+    def start_network_check(self) -> None:
+        self.acts.append("network check")
+
+    def start_address_check(self) -> None:
+        self.acts.append("address check")
+
     def start_ssh(self) -> None:
         self.acts.append("ssh")
 

@@ -52,6 +52,13 @@ class GroundedHost:
 
     def __init__(self) -> None:
         self.acts: list[str] = []
+        self.checks: list[str] = []
+
+    def start_network_check(self) -> None:
+        self.checks.append("network")
+
+    def start_address_check(self) -> None:
+        self.checks.append("address")
 
     def start_provisioning(self) -> None:
         self.acts.append("provision")

@@ -1,0 +1,167 @@
+"""What the agent answers: the results that ``appliance.protocol`` carries."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from appliance.settings import Reach, Software
+from appliance.state import Phase
+
+
+class CheckState(StrEnum):
+    """How far a measurement is; ``lost`` is one that was started and left no result."""
+
+    NONE = "none"
+    RUNNING = "running"
+    DONE = "done"
+    LOST = "lost"
+
+
+class Judgement(StrEnum):
+    GOOD = "good"
+    UNSURE = "unsure"
+    BAD = "bad"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """What a check found, in the owner's words; all but ``state`` count only once it is done.
+
+    ``kind`` is the finding's short name, for example "cgnat"; ``evidence`` what was seen, a line
+    each. Nothing in it is secret.
+    """
+
+    state: CheckState = CheckState.NONE
+    judgement: Judgement = Judgement.UNSURE
+    kind: str = ""
+    headline: str = ""
+    evidence: tuple[str, ...] = ()
+    next_step: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outside:
+    """One thing that must be right before the world can reach us, as its job saw it last."""
+
+    name: str
+    title: str
+    judgement: Judgement
+    detail: str
+    next_step: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Status:
+    """``data``: "ok", "found" (an earlier Hearth's), "damaged" or "missing"; ``names``: *.local.
+
+    ``notes``: sentences about what else is wrong, for example in the owner's hearth.toml.
+    ``outside`` is empty for a server that only the home network reaches.
+    """
+
+    phase: Phase
+    version: str
+    development: bool
+    board: str
+    names: tuple[str, ...]
+    addresses: tuple[str, ...]
+    data: str
+    data_detail: str = ""
+    clock_synchronised: bool = False
+    server_name: str = ""
+    software: str = ""
+    client_url: str = ""
+    owner_name: str = ""
+    authority_fingerprint: str = ""
+    notes: tuple[str, ...] = ()
+    outside: tuple[Outside, ...] = ()
+
+    @property
+    def is_public(self) -> bool:
+        return bool(self.outside)
+
+    @property
+    def is_reachable(self) -> bool:
+        """Whether the world can reach it, as far as can be told from the inside."""
+        return self.is_public and all(one.judgement is Judgement.GOOD for one in self.outside)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Session:
+    token: str = field(repr=False)
+
+
+# The owner's own DNS leads here; nobody has to be told our address.
+OWN_DNS = "none"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Draft:
+    """Empty strings are questions not answered yet; ``software_chosen`` after SaveHomeserver.
+
+    ``provider`` is one of GetProviders' or OWN_DNS; ``names`` are all those that must lead here,
+    ``client_url`` the one that apps connect to: both only for a public server.
+    """
+
+    revision: int = 0
+    owner_name: str = ""
+    timezone: str = ""
+    has_password: bool = False
+    network_seen: bool = False
+    server_name: str = ""
+    reach: Reach = Reach.LAN
+    provider: str = ""
+    ddns_name: str = ""
+    ddns_username: str = ""
+    ddns_endpoint: str = ""
+    has_ddns_secret: bool = False
+    address_note: str = ""
+    names: tuple[str, ...] = ()
+    client_url: str = ""
+    software: Software = Software.SYNAPSE
+    software_chosen: bool = False
+    network: Measured = field(default_factory=Measured)
+    address: Measured = field(default_factory=Measured)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FormField:
+    label: str
+    help: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProviderForm:
+    """What a DDNS provider wants to know; what is None is not asked for."""
+
+    id: str
+    title: str
+    site: str
+    name: FormField
+    secret: FormField
+    username: FormField | None = None
+    endpoint: FormField | None = None
+    note: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Providers:
+    """In the order in which they should be offered."""
+
+    forms: tuple[ProviderForm, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Done:
+    """Nothing to tell."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class File:
+    """A file to offer for download; ``content`` is base64."""
+
+    name: str
+    content: str = field(repr=False)
+
+
+Result = Status | Session | Draft | Providers | Done | File

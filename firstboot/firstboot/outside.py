@@ -1,0 +1,123 @@
+"""What stands between this server and the world, as the jobs saw it last; nothing is asked here."""
+
+from __future__ import annotations
+
+import time
+
+from appliance.answers import Judgement, Outside
+from appliance.paths import Paths
+from appliance.settings import Settings
+from services.names import public_names
+from services.results import load_result
+from services.wan import RESULT as ADDRESS
+
+PORTS, NAME, CERTIFICATE = "ports", "name", "certificate"
+HTTPS = 443
+ACME = "acme"  # firstboot.acme.RESULT; that module loads far more than the agent may
+
+
+def outside_facts(paths: Paths, settings: Settings | None) -> tuple[Outside, ...]:
+    """In the order in which they depend on each other; empty for a server of the home network."""
+    if settings is None or public_names(settings) is None:
+        return ()
+    facts = [ports_fact(paths)]
+    if settings.public is not None and settings.public.ddns is not None:
+        facts.append(name_fact(paths, settings.public.ddns.name))
+    facts.append(certificate_fact(paths, settings))
+    return tuple(facts)
+
+
+def ports_fact(paths: Paths) -> Outside:
+    """A router that opens nothing may still be forwarding by hand: unsure, not bad."""
+    from services.address import Reachability
+    from services.portmap.causes import EXPLANATIONS
+    from services.reach import PORTMAP, AddressResult, PortmapResult
+
+    title = "The way in through your router"
+    address = load_result(paths, ADDRESS, AddressResult)
+    found = load_result(paths, PORTMAP, PortmapResult)
+    if found is None:
+        return _not_yet(PORTS, title, "The router was not asked yet.")
+    is_open = any(held.port.external == HTTPS for held in found.ports.held)
+    verdict = address.finding.verdict if address else None
+    if address is not None and verdict not in (Reachability.OPEN, Reachability.NO_IGD, None):
+        # Ports of a router that is itself not reachable lead nowhere.
+        hopeless = (Reachability.OFFLINE, Reachability.CGNAT, Reachability.DOUBLE_NAT)
+        judgement = Judgement.BAD if verdict in hopeless else Judgement.UNSURE
+        finding = address.finding
+        return Outside(
+            name=PORTS,
+            title=title,
+            judgement=judgement,
+            detail=finding.sentence,
+            next_step=finding.next_step,
+        )
+    if is_open:
+        detail = "Your router forwards port 443 to this server."
+        return Outside(name=PORTS, title=title, judgement=Judgement.GOOD, detail=detail)
+    for problem in found.ports.problems:
+        explanation = EXPLANATIONS[problem.cause]
+        return Outside(
+            name=PORTS,
+            title=title,
+            judgement=Judgement.UNSURE,
+            detail=explanation.sentence,
+            next_step=explanation.next_step,
+        )
+    return _not_yet(PORTS, title, "No port is open yet.")
+
+
+def name_fact(paths: Paths, name: str) -> Outside:
+    from services.ddns.result import RESULT, DdnsResult
+
+    title = f"The name {name}"
+    found = load_result(paths, RESULT, DdnsResult)
+    if found is None or found.name != name:
+        return _not_yet(NAME, title, "The provider was not told our address yet.")
+    if found.problem:
+        detail = _sentence(found.problem)
+        return Outside(
+            name=NAME, title=title, judgement=Judgement.BAD, detail=detail, next_step=found.hint
+        )
+    if found.is_correct:
+        known = " and ".join(found.wanted.known)
+        return Outside(
+            name=NAME, title=title, judgement=Judgement.GOOD, detail=f"It leads to {known}."
+        )
+    if not found.wanted.known:
+        return _not_yet(NAME, title, "This connection has no address that it could lead to.")
+    detail = "The provider has our address; its name servers do not tell it yet."
+    return _not_yet(NAME, title, detail, "nothing to do: this takes some minutes")
+
+
+def certificate_fact(paths: Paths, settings: Settings) -> Outside:
+    from services.acme.contract import AcmeState
+
+    title = "A certificate that every phone trusts"
+    names = public_names(settings)
+    wanted = set(names.all) if names else set()
+    found = load_result(paths, ACME, AcmeState) or AcmeState()
+    if wanted <= set(found.certified) and time.time() < found.ends:
+        detail = f"It is there, for {' and '.join(sorted(wanted))}."
+        return Outside(name=CERTIFICATE, title=title, judgement=Judgement.GOOD, detail=detail)
+    if found.error:
+        return Outside(
+            name=CERTIFICATE,
+            title=title,
+            judgement=Judgement.BAD,
+            detail=_sentence(found.error),
+            next_step=found.hint,
+        )
+    return _not_yet(CERTIFICATE, title, "It was not asked for yet.")
+
+
+def _not_yet(
+    name: str, title: str, detail: str, next_step: str = "nothing to do: it goes on by itself"
+) -> Outside:
+    return Outside(
+        name=name, title=title, judgement=Judgement.UNSURE, detail=detail, next_step=next_step
+    )
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:] + ("" if text.endswith(".") else ".")
