@@ -58,7 +58,8 @@ def keep_ports(paths: Paths, units: Units, *, urgent: bool = False, clock: Clock
         before.pinholes,
         contract.Facts(boot=boot, lan=place.ipv6, gateway=place.gateway6, wanted=PINHOLES),
     )
-    save_result(paths, PORTMAP, PortmapResult(ports=ports, pinholes=pinholes))
+    if contract.is_news(before.ports, ports) or contract.is_news(before.pinholes, pinholes):
+        save_result(paths, PORTMAP, PortmapResult(ports=ports, pinholes=pinholes))
     known = load_result(paths, ADDRESS, AddressResult)
     found = note_address(paths, known, make_facts(place, ports), place, now=time.time())
     if settings.public.ddns is not None and (known is None or known.wan != found.wan):

@@ -132,7 +132,8 @@ def _judge(state: State, facts: Facts, look: Look, now: float, *, is_pausing: bo
     # A permanent mapping needs no renewal while the table shows it.
     due = tuple(port for port in due if held[port].lease or not held[port].listed)
     if due or missing:
-        return Plan(step=Step.MAP, reason="half of the lease has passed", ports=due + missing)
+        reason = "half of the lease has passed" if due else "they are not open yet"
+        return Plan(step=Step.MAP, reason=reason, ports=due + missing)
     return Plan(step=Step.REST, reason="everything is mapped and nothing is due")
 
 
@@ -199,6 +200,15 @@ def mapped(state: State, port: Port, answer: Granted | Refused, now: float) -> S
     one = Held(port=port, lease=answer.lease, renewed=now, listed=answer.listed)
     address = answer.address or state.address
     return replace(state, held=(*held, one), problems=problems, address=address)
+
+
+def is_news(before: State, after: State) -> bool:
+    """Whether ``after`` is worth a write: a look that found everything in order wears no card.
+
+    The next look is then compared with an older one, which is just as good.
+    """
+    same = replace(after, epoch=before.epoch, seen=before.seen, requests=before.requests)
+    return same != before
 
 
 def explain_low_ports(state: State) -> State:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import select
 import sys
+from pathlib import Path
 from typing import Any
 
 from appliance.errors import HearthError
@@ -104,6 +105,7 @@ class Igd:
                 if pipe is not None:
                     pipe.close()
             self._child = None
+            self._lan = ""  # a new child knows no router
 
     def _make_room(self, port: Port) -> None:
         """Never steal: only what we ourselves left at an address that we no longer have."""
@@ -183,7 +185,7 @@ class Igd:
         return answer
 
     def _start(self) -> Process:
-        argv = [sys.executable, "-P", "-m", "services.portmap.igd_child"]
+        argv = [sys.executable, "-I", Path(__file__).with_name("igd_child.py")]
         try:
             self._child = spawn(argv, input=PIPE, output=PIPE, errors=DEVNULL)
         except HearthError as error:

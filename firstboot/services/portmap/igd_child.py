@@ -1,4 +1,4 @@
-"""``python3 -m services.portmap.igd_child``: miniupnpc's blocking calls, in a process of their own.
+"""miniupnpc's blocking calls in a process of their own, which imports nothing else of ours.
 
 One JSON list a line on standard input, ``[call, argument, ...]``; one JSON table a line back,
 ``{"value": ...}`` or ``{"error": text}``. The parent (igd.py) ends it when it takes too long.

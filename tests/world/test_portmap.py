@@ -1,0 +1,354 @@
+"""The job that keeps the router's ports open, against real routers of every kind."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from appliance.deadline import wait_until
+from world.internet.home import map_port
+from world.internet.options import VARIANTS, Igd, Line, RouterOptions, Udp
+from world.internet.places import (
+    CGNAT_ADDRESS,
+    ECHO_URLS,
+    LINE_ADDRESS,
+    LINE_ADDRESS_AFTER,
+    OUTSIDER,
+    ROUTER,
+    UPSTREAM_ADDRESS,
+)
+from world.internet.world import World
+from world.test_internet import answer, call
+
+pytestmark = [pytest.mark.world, pytest.mark.timeout(300)]
+
+ALL = {80, 443, 8448}
+SETTINGS = """
+version = 1
+[owner]
+name = "anna"
+[device]
+[server]
+name = "example.org"
+reach = "public"
+[public]
+"""
+ROOT = "/srv/root"
+VERDICT_SECONDS = 10.0  # issue 3, "Numbers"
+
+
+class Job:
+    """hearth-portmap as it runs on a machine of the home."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.root = world.lan.files / "root"
+        (self.root / "data/hearth").mkdir(parents=True)
+        self.settings = self.root / "data/hearth/settings.toml"
+        self.settings.write_text(SETTINGS)
+
+    def hearthctl(self, *arguments: str) -> Any:
+        echoes = " ".join(ECHO_URLS)
+        argv = ["env", f"HEARTH_ECHO_IPV4={echoes}", f"HEARTH_ECHO_IPV6={echoes}",
+                "python3", "-m", "firstboot", "--root", ROOT, *arguments]  # fmt: skip
+        return self.world.lan.run(argv, check=False)
+
+    def run(self, *arguments: str) -> int:
+        result = self.hearthctl("portmap", *arguments)
+        assert result.returncode in (0, 1), result.stderr
+        return int(result.returncode)
+
+    def result(self, name: str) -> dict[str, Any]:
+        file = self.root / f"data/hearth/results/{name}.json"
+        return dict(json.loads(file.read_text()))
+
+    @property
+    def ports(self) -> dict[str, Any]:
+        return dict(self.result("portmap")["ports"])
+
+    @property
+    def held(self) -> set[int]:
+        return {one["port"]["external"] for one in self.ports["held"]}
+
+    @property
+    def causes(self) -> dict[int, str]:
+        return {one["port"]["external"]: one["cause"] for one in self.ports["problems"]}
+
+    @property
+    def verdict(self) -> str:
+        return str(self.result("address")["finding"]["verdict"])
+
+
+@contextmanager
+def home(path: Path, options: RouterOptions) -> Iterator[tuple[World, Job]]:
+    with World(path, options) as world:
+        yield world, Job(world)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Expected:
+    protocol: str
+    held: set[int]
+    causes: dict[int, str]
+    verdict: str
+    words: str  # of the sentence that the owner reads, or of the evidence
+    wan: str | None = LINE_ADDRESS
+
+
+NOTHING: dict[int, str] = {}
+EXPECTED = {
+    "plain": Expected(
+        protocol="pcp", held=ALL, causes=NOTHING, verdict="open", words="the world can reach"
+    ),
+    "igd1": Expected(protocol="igd", held=ALL, causes=NOTHING, verdict="open", words="igd"),
+    "upnp-off": Expected(
+        protocol="", held=set(), causes=dict.fromkeys(ALL, "silent"), verdict="no-igd",
+        words="switch UPnP or NAT-PMP on",
+    ),
+    "permanent-only": Expected(
+        protocol="igd", held=ALL, causes=NOTHING, verdict="open", words="igd"
+    ),
+    "port-taken": Expected(
+        protocol="pcp", held={80, 8448}, causes={443: "conflict"}, verdict="no-igd",
+        words="never takes a port away",
+    ),
+    "router-has-80": Expected(
+        protocol="pcp", held={443, 8448}, causes={80: "conflict"}, verdict="open", words="pcp"
+    ),
+    "no-low-ports": Expected(
+        protocol="pcp", held={8448}, causes={80: "low-port", 443: "low-port"}, verdict="no-igd",
+        words="only ports from 1024 up",
+    ),
+    "natpmp-only": Expected(
+        protocol="nat-pmp", held=ALL, causes=NOTHING, verdict="open", words="nat-pmp"
+    ),
+    "pcp-only": Expected(protocol="pcp", held=ALL, causes=NOTHING, verdict="open", words="pcp"),
+    "double-nat": Expected(
+        protocol="pcp", held=ALL, causes=NOTHING, verdict="double-nat", words=UPSTREAM_ADDRESS
+    ),
+    "cgnat": Expected(
+        protocol="pcp", held=ALL, causes=NOTHING, verdict="cgnat", words=CGNAT_ADDRESS, wan=None
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("variant", EXPECTED)
+def test_every_kind_of_router(tmp_path: Path, variant: str) -> None:
+    """What is opened, what the owner is told, and what an outsider then reaches."""
+    wanted = EXPECTED[variant]
+    with home(tmp_path, VARIANTS[variant]) as (world, job):
+        code = job.run()
+        assert job.held == wanted.held
+        assert job.causes == wanted.causes
+        assert job.ports["protocol"] == wanted.protocol
+        assert code == (0 if 443 in wanted.held else 1)
+        assert job.verdict == wanted.verdict
+        address = job.result("address")
+        assert wanted.words in json.dumps(address["finding"])
+        assert address["wan"].get("ipv4") == wanted.wan
+        if wanted.verdict == "open":
+            answer(world.lan, 8443)
+            assert call(world.wan.host, LINE_ADDRESS, 443) == OUTSIDER
+
+
+@pytest.mark.parametrize("variant", ["plain", "upnp-off", "cgnat", "double-nat"])
+def test_a_verdict_within_ten_seconds(tmp_path: Path, variant: str) -> None:
+    """``hearthctl network check --json``: the clock of whoever waits for it."""
+    with home(tmp_path, VARIANTS[variant]) as (world, job):
+        begin = time.monotonic()
+        printed = job.hearthctl("network", "check", "--json")
+        assert time.monotonic() - begin < VERDICT_SECONDS
+        found = json.loads(printed.stdout)
+        assert found["finding"]["verdict"] == EXPECTED[variant].verdict
+        assert printed.returncode == (0 if EXPECTED[variant].verdict == "open" else 1)
+        # Asking opens nothing for good.
+        assert world.router is not None
+        if VARIANTS[variant].udp is not Udp.OFF:
+            assert "dnat" not in world.router.mappings()
+
+
+def test_offline(tmp_path: Path) -> None:
+    """The line is dead: said so, with what the router still answers."""
+    with home(tmp_path, VARIANTS["plain"]) as (world, job):
+        world.fail_line()
+        found = json.loads(job.hearthctl("network", "check", "--json").stdout)
+        assert found["finding"]["verdict"] == "offline"
+
+
+@pytest.mark.parametrize("variant", ["plain", "igd1", "natpmp-only"])
+def test_a_router_that_reboots_and_forgets(tmp_path: Path, variant: str) -> None:
+    with home(tmp_path, VARIANTS[variant]) as (world, job):
+        if VARIANTS[variant].udp is not Udp.OFF:
+            wait_for_uptime(world)  # UPnP has its table to look at
+        assert job.run() == 0
+        world.reboot_router()
+        assert world.router is not None
+        assert "dnat" not in world.router.mappings()
+        assert job.run() == 0
+        assert world.router.mappings().count("dnat") == len(ALL)
+
+
+def wait_for_uptime(world: World, seconds: int = 6) -> None:
+    """A second start within the first seconds cannot be told from the first (RFC 6887, 8.5)."""
+
+    code = (
+        "from services.portmap.natpmp import NatPmp;"
+        f"mapper = NatPmp({ROUTER!r}); print(mapper.discover().epoch); mapper.close()"
+    )
+
+    def is_up() -> bool:
+        return int(world.lan.python(code)) >= seconds
+
+    wait_until(is_up, seconds=30, what=f"{seconds} s of the router's uptime")
+
+
+def test_nothing_is_asked_for_what_is_not_due(tmp_path: Path) -> None:
+    """A second run looks, and that is all."""
+    with home(tmp_path, VARIANTS["plain"]) as (_world, job):
+        job.run()
+        before = job.result("portmap")
+        job.run()
+        assert job.result("portmap") == before
+
+
+def test_a_lost_line_of_the_table_is_mapped_again(tmp_path: Path) -> None:
+    """Somebody deletes one mapping on the router's pages; the others are left alone."""
+    with home(tmp_path, VARIANTS["igd1"]) as (world, job):
+        job.run()
+        world.lan.python(
+            "import miniupnpc; u = miniupnpc.UPnP(); u.discoverdelay = 500; u.discover();"
+            "u.selectigd(); u.deleteportmapping(443, 'TCP')"
+        )
+        renewed = {one["port"]["external"]: one["renewed"] for one in job.ports["held"]}
+        assert job.run() == 0
+        after = {one["port"]["external"]: one["renewed"] for one in job.ports["held"]}
+        assert {port for port in ALL if after[port] != renewed[port]} == {443}
+
+
+def test_a_new_wan_address(tmp_path: Path) -> None:
+    """Seen in the next run, told for DNS, and reachable."""
+    with home(tmp_path, VARIANTS["plain"]) as (world, job):
+        wait_for_uptime(world)
+        job.run()
+        world.change_address(LINE_ADDRESS_AFTER)
+        assert job.run() == 0
+        assert job.result("address")["wan"]["ipv4"] == LINE_ADDRESS_AFTER
+        answer(world.lan, 8443)
+        assert call(world.wan.host, LINE_ADDRESS_AFTER, 443) == OUTSIDER
+
+
+@pytest.mark.parametrize("variant", ["plain", "igd1"])
+def test_a_new_address_on_the_lan(tmp_path: Path, variant: str) -> None:
+    """The ports follow; what the router still has for the old address is not fought over."""
+    with home(tmp_path, VARIANTS[variant]) as (world, job):
+        job.run()
+        old = world.lan_address(world.lan)
+        world.lan.stop("udhcpc")
+        world.lan.batch_ip(
+            f"address flush dev eth0\naddress add 192.0.2.77/24 dev eth0\n"
+            f"route add default via {ROUTER}"
+        )
+        job.run()
+        assert job.ports["lan"] == "192.0.2.77"
+        assert job.ports["former"] == [old]
+        assert set(job.causes.values()) <= {"conflict", "own-old-address", "low-port"}
+        assert job.held | set(job.causes) == ALL
+
+
+def test_reset_gives_everything_back(tmp_path: Path) -> None:
+    with home(tmp_path, VARIANTS["plain"]) as (world, job):
+        job.run()
+        assert world.router is not None
+        assert "dnat" in world.router.mappings()
+        job.run("--release")
+        assert "dnat" not in world.router.mappings()
+
+
+def test_the_owner_chooses_the_lan_only(tmp_path: Path) -> None:
+    """Without ``[public]`` the job gives back what it had, and asks for nothing."""
+    with home(tmp_path, VARIANTS["plain"]) as (world, job):
+        job.run()
+        job.settings.write_text(SETTINGS.replace("[public]", "").replace("public", "lan"))
+        assert job.run() == 0
+        assert world.router is not None
+        assert "dnat" not in world.router.mappings()
+        assert job.held == set()
+
+
+def test_mappings_of_others_stay(tmp_path: Path) -> None:
+    """Another machine's ports, taken and free, are the same after all that we do."""
+    options = replace(VARIANTS["port-taken"], igd=Igd.V1, udp=Udp.OFF)
+    with home(tmp_path, options) as (world, job):
+        assert world.other is not None
+        other = world.lan_address(world.other)
+        job.run()
+        assert job.causes == {443: "conflict"}
+        assert other in json.dumps(job.ports["problems"])  # the owner is told who has it
+        job.run("--release")
+        assert world.router is not None
+        rules = world.router.mappings()
+        assert other in rules
+        assert rules.count("dnat") == 1
+
+
+def test_an_ipv6_firewall_is_opened_for_the_public_listeners_only(tmp_path: Path) -> None:
+    """PCP makes pinholes; through them an outsider reaches 8443, and 443 stays shut."""
+    with home(tmp_path, VARIANTS["ipv6-firewall"]) as (world, job):
+        address = wait_for_ipv6(world)
+        answer(world.lan, 8443)
+        answer(world.lan, 443)
+        assert call(world.wan.host, address, 8443) == ""
+        job.run()
+        pinholes = job.result("portmap")["pinholes"]
+        assert {one["port"]["external"] for one in pinholes["held"]} == {8080, 8443, 8448}
+        assert job.result("address")["wan"]["ipv6"] == address
+        assert call(world.wan.host, address, 8443)
+        assert call(world.wan.host, address, 443) == ""
+
+
+def wait_for_ipv6(world: World) -> str:
+    def found() -> str:
+        words = world.lan.python(
+            "from services.portmap.place import find_place; place = find_place();"
+            "print(place.ipv6, place.gateway6)"
+        ).split()
+        return words[0] if len(words) == 2 else ""
+
+    return wait_until(found, seconds=20, what="an IPv6 address and router")
+
+
+def test_pages_stay_out_of_reach_where_the_router_rewrites_sources(tmp_path: Path) -> None:
+    """From outside, 80 and 443 end at the public listeners; those of the pages hear nothing."""
+    with home(tmp_path, VARIANTS["rewrites-source"]) as (world, job):
+        assert job.run() == 0
+        answer(world.lan, 443)  # where the pages are: it must not be reached
+        assert call(world.wan.host, LINE_ADDRESS, 443) == ""
+        answer(world.lan, 8443)
+        assert (
+            call(world.wan.host, LINE_ADDRESS, 443) == ROUTER
+        )  # the router's own: rewritten indeed
+
+
+def test_a_carriers_router_with_ports_open_is_still_cgnat(tmp_path: Path) -> None:
+    """NAT-PMP alone, to a router that cannot know what is outside of it."""
+    options = replace(VARIANTS["natpmp-only"], line=Line.CGNAT)
+    with home(tmp_path, options) as (_world, job):
+        job.run()
+        assert job.verdict == "cgnat"
+
+
+def test_a_stranger_on_the_lan_cannot_make_us_steal(tmp_path: Path) -> None:
+    """A mapping with our words on it, but for somebody else's address, is not ours."""
+    with home(tmp_path, replace(VARIANTS["igd1"], taken_ports=(9000,))) as (world, job):
+        assert world.other is not None
+        other = world.lan_address(world.other)
+        assert map_port(world.other, other, 443, inside=8443, name="Hearth 443") == ""
+        job.run()
+        assert job.causes == {443: "conflict"}
