@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from appliance.errors import NetworkError
 from appliance.settings import load_secrets
 from services.ddns.outcome import Kind, Outcome
 from services.ddns.result import RESULT, DdnsResult, account_mark, make_client
-from services.ddns.verify import ServerAnswer, ask_addresses, find_authorities
+from services.ddns.verify import Authorities, ServerAnswer, ask_addresses, find_authorities
 from services.health.result import CheckResult, Examination, failed, passed, warned
 from services.results import load_result
 
@@ -18,6 +19,7 @@ class DdnsCheck:
     name: str = "ddns"
     title: str = "DDNS"
     needs_setup: bool = True
+    authorities: Callable[[str], Authorities] = find_authorities
 
     def run(self, examination: Examination) -> CheckResult:
         public = examination.server.public
@@ -35,7 +37,7 @@ class DdnsCheck:
             if stop is not None
             else client.check_account()
         )
-        servers = _ask(public.ddns.name)
+        servers = self._ask(public.ddns.name)
         lines = [
             f"{public.ddns.name} at {client.provider.title}",
             f"account: {_account_line(account)}",
@@ -44,6 +46,12 @@ class DdnsCheck:
         ]
         evidence = "\n".join(line.strip() for line in lines if line)
         return _judge(evidence, account, result, servers)
+
+    def _ask(self, name: str) -> tuple[ServerAnswer, ...]:
+        try:
+            return ask_addresses(name, self.authorities(name))
+        except NetworkError as error:
+            return (ServerAnswer(server="name servers", error=error.message),)
 
 
 def _judge(
@@ -67,10 +75,3 @@ def _judge(
 
 def _account_line(account: Outcome) -> str:
     return account.said if account.is_done and account.said else account.problem
-
-
-def _ask(name: str) -> tuple[ServerAnswer, ...]:
-    try:
-        return ask_addresses(name, find_authorities(name))
-    except NetworkError as error:
-        return (ServerAnswer(server="name servers", error=error.message),)
