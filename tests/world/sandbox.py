@@ -35,11 +35,16 @@ CODE = {
 class Sandbox:
     """Namespaces that live until the end of the ``with``; ``run`` enters them.
 
-    /data and /etc are under ``state``; a reboot is a new Sandbox with the same ``state``.
+    /data and /etc are under ``state``; a reboot is a new Sandbox with the same ``state``. With
+    ``alone`` it has addresses and sources of its own on lo; otherwise it waits for a cable
+    (world.internet.World.plug_in).
     """
 
-    def __init__(self, tree: Path, state: Path) -> None:
+    name = "hearth"
+
+    def __init__(self, tree: Path, state: Path, *, alone: bool = True) -> None:
         self.tree = tree
+        self.alone = alone
         self.state = state
         self.data = state / "data"
         self.etc = state / "etc"
@@ -70,15 +75,15 @@ class Sandbox:
         # bwrap tells the pid before it has put the root in place.
         ready = Path(f"/proc/{self._pid}/root/run/ready")
         wait_until(ready.exists, seconds=30, what="the sandbox's start", every=0.02)
-        for line in (
+        addresses = (
             # Not every development kernel has dummy devices; lo takes any address.
             f"ip address add {ADDRESS}/24 dev lo",
             f"ip address add {ELSEWHERE}/32 dev lo",
             f"ip address add {ADDRESS6}/64 dev lo nodad",
             f"ip address add {NEIGHBOUR6}/128 dev lo nodad",
             f"ip address add {ELSEWHERE6}/128 dev lo nodad",
-            "systemd-sysusers",
-        ):
+        )
+        for line in (*(addresses if self.alone else ()), "systemd-sysusers"):
             self.run(line.split())
         # Ambient capabilities are systemd's part; here any user may bind port 80.
         ports = "/proc/sys/net/ipv4/ip_unprivileged_port_start"
@@ -121,6 +126,15 @@ class Sandbox:
         if check:
             assert result.returncode == 0, f"{argv}:\n{result.stdout}\n{result.stderr}"
         return result
+
+    @property
+    def pid(self) -> int:
+        """The process that holds the namespaces."""
+        return self._pid
+
+    def batch_ip(self, lines: str) -> None:
+        """Several ``ip`` commands, one a line."""
+        self.run(["ip", "-batch", "-"], input=lines + "\n")
 
     def hearthctl(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         return self.run(["python3", "-m", "firstboot", *arguments], check=check)

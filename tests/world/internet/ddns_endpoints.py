@@ -184,6 +184,16 @@ def publish_by_update(server: str, port: int, key_name: str, key_secret: str) ->
     return publish
 
 
+def with_sub_names(publish: Publish) -> Publish:
+    """DuckDNS answers for everything beneath a name as for the name itself (its FAQ)."""
+
+    def both(name: str, kind: str, values: tuple[str, ...]) -> None:
+        publish(name, kind, values)
+        publish(f"*.{name}", kind, values)
+
+    return both
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--listen", required=True, metavar="ADDRESS:PORT")
@@ -195,7 +205,10 @@ def main() -> None:
     publish = publish_by_update(NAMESERVER, 53, PROVIDER_KEY, KEYS[PROVIDER_KEY])
     ledgers = {
         provider: Ledger(
-            user=options.user, secret=options.secret, names={name: Entry()}, publish=publish
+            user=options.user,
+            secret=options.secret,
+            names={name: Entry()},
+            publish=with_sub_names(publish) if provider == "duckdns" else publish,
         )
         for provider, name in NAMES.items()
     }

@@ -29,10 +29,12 @@ def ipv6_of(address: str) -> str:
 # Under their real names, so that a client's own table of authorities is used as it is.
 ACME_NAME = "acme-v02.api.letsencrypt.org"
 ACME_STAGING_NAME = "acme-staging-v02.api.letsencrypt.org"
-ACME_DIRECTORY = f"https://{ACME_NAME}/dir"
-ACME_STAGING_DIRECTORY = f"https://{ACME_STAGING_NAME}/dir"
+ACME_DIRECTORY = f"https://{ACME_NAME}/directory"
+ACME_STAGING_DIRECTORY = f"https://{ACME_STAGING_NAME}/directory"
 ECHO_A_NAME = "ip.example.com"
 ECHO_B_NAME = "ip.example.net"
+# What the appliance asks by itself (services.echo); the other family's names lead nowhere.
+REAL_ECHO_NAMES = {"api.ipify.org": ECHO_A, "ipv4.icanhazip.com": ECHO_B}
 ECHO_URLS = (f"https://{ECHO_A_NAME}/", f"https://{ECHO_B_NAME}/")
 REMOTE_NAME = "remote.example.net"
 VPS_NAME = "vps.example.net"
@@ -51,7 +53,8 @@ DDNS_ZONES = (
     "freeddns.org", "he.net", "dyndns.org", "ipv64.net", "no-ip.org", "noip.me",
 )  # fmt: skip
 OWNER_ZONE = "example.org"  # the owner's own, with an RFC 2136 key
-ZONES = (OWNER_ZONE, "example.com", "example.net", "letsencrypt.org", *DDNS_ZONES)
+ZONES = (OWNER_ZONE, "example.com", "example.net", "letsencrypt.org", "ipify.org", "icanhazip.com",
+         *DDNS_ZONES)  # fmt: skip
 
 OWNER_KEY = "owner"
 PROVIDER_KEY = "provider"
@@ -69,6 +72,7 @@ HOSTS: dict[str, str] = {
     REMOTE_NAME: REMOTE,
     VPS_NAME: VPS,
     NAMESERVER_NAME: NAMESERVER,
+    **REAL_ECHO_NAMES,
     **dict.fromkeys(DDNS_NAMES, DDNS),
 }
 

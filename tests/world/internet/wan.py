@@ -23,6 +23,7 @@ from world.internet.places import (
     LINE_GATEWAY,
     LINE_GATEWAY6,
     OUTSIDER,
+    REAL_ECHO_NAMES,
     RESOLVER,
     ipv6_of,
 )
@@ -30,6 +31,7 @@ from world.internet.trust import Authority
 
 PEBBLES = {"acme": (ACME, ACME_NAME), "acme-staging": (ACME_STAGING, ACME_STAGING_NAME)}
 PEBBLE_MANAGEMENT = 15000
+PEBBLE_PORT = 14000  # behind a front that has Let's Encrypt's own paths
 CERTIFICATE_SECONDS = 90 * 86400  # as Let's Encrypt's
 DDNS_MODULE = "world.internet.ddns_endpoints"
 # An outage of the line as a modem shows it: the link is up, nothing passes.
@@ -70,6 +72,7 @@ class Wan:
         for name in PEBBLES:
             self.host.wait_for_port(name, PEBBLE_MANAGEMENT, address=PEBBLES[name][0])
             self.roots.append(self._pebble_root(name))
+            self.host.wait_for_port(f"{name}-front", 443, address=PEBBLES[name][0])
         self.host.wait_for_port("echo", 443, address=ECHO_A)
 
     def attach_line(self, address: str, *, ipv6: str | None) -> None:
@@ -77,7 +80,7 @@ class Wan:
         lines = [f"address replace {LINE_GATEWAY}/24 dev home"]
         if ipv6:
             lines += [f"address replace {LINE_GATEWAY6}/64 dev home nodad"]
-            lines += [f"route replace {ipv6} via {address}"]
+            lines += [f"route replace {ipv6} via {address} src {ipv6_of(OUTSIDER)}"]
         self.host.batch_ip("\n".join(lines))
         # Who connects from out here comes from far away, not from the line's gateway.
         prefix = LINE_GATEWAY.rpartition(".")[0]
@@ -101,7 +104,7 @@ class Wan:
         address, host_name = PEBBLES[name]
         certificate, key = self._certificate(host_name, address)
         config = {
-            "listenAddress": f"{address}:443",
+            "listenAddress": f"{address}:{PEBBLE_PORT}",
             "managementListenAddress": f"{address}:{PEBBLE_MANAGEMENT}",
             "certificate": certificate,
             "privateKey": key,
@@ -114,13 +117,16 @@ class Wan:
         argv = ["env", "PEBBLE_VA_NOSLEEP=1", "pebble", "-config", f"/srv/{name}.json",
                 "-dnsserver", f"{RESOLVER}:53"]  # fmt: skip
         self.host.start(name, argv)
+        front = ["python3", "-m", "world.internet.acmefront", address, certificate, key,
+                 str(PEBBLE_PORT)]  # fmt: skip
+        self.host.start(f"{name}-front", front)
 
     def _pebble_root(self, name: str) -> str:
         url = f"https://{PEBBLES[name][0]}:{PEBBLE_MANAGEMENT}/roots/0"
         return self.host.run(["curl", "-sSk", "--fail", "--max-time", "10", url]).stdout
 
     def _start_echo(self) -> None:
-        certificate, key = self._certificate(ECHO_A_NAME, ECHO_B_NAME)
+        certificate, key = self._certificate(ECHO_A_NAME, ECHO_B_NAME, *REAL_ECHO_NAMES)
         addresses = [ECHO_A, ECHO_B, ipv6_of(ECHO_A), ipv6_of(ECHO_B)]
         argv = ["python3", "-m", "world.internet.web", certificate, key, *addresses]
         self.host.start("echo", argv)

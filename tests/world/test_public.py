@@ -1,0 +1,143 @@
+"""An appliance behind a home router becomes reachable by a name that it did not have before.
+
+Everything out there is real: bind9, a DDNS endpoint with DuckDNS's contract, miniupnpd, pebble
+under Let's Encrypt's names. Simulated: systemd (systemctl.py), and the settings, which the wizard
+would have written.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import pytest
+
+from world.appliance import OWNER, PASSWORD, answer_wizard, boot, load_state, wait_for_setup
+from world.internet.ddns_endpoints import SECRET
+from world.internet.names import flush_resolver
+from world.internet.places import LINE_ADDRESS, LINE_ADDRESS_AFTER, NAMESERVER, OUTSIDER, ROUTER
+from world.internet.trust import install_roots
+from world.internet.world import World
+from world.sandbox import Sandbox
+from world.tree import ensure_tree
+
+pytestmark = [pytest.mark.world, pytest.mark.timeout(900)]
+
+NAME = "hearth.duckdns.org"
+ADDRESS = "192.0.2.50"
+GO_PUBLIC = f"""
+from dataclasses import replace
+from appliance.paths import Paths
+from appliance.settings import *
+paths = Paths()
+settings = load_settings(paths.settings)
+save_toml(
+    replace(
+        settings,
+        server=replace(settings.server, name={NAME!r}, reach=Reach.PUBLIC),
+        public=Public(ddns=Ddns(provider="duckdns", name={NAME!r}), sub_names=True),
+    ),
+    paths.settings,
+    mode=0o640,
+)
+save_toml(replace(load_secrets(paths.secrets), ddns_secret={SECRET!r}), paths.secrets, mode=0o600)
+"""
+NAMES = (NAME, f"matrix.{NAME}", f"chat.{NAME}")
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    with World(tmp_path_factory.mktemp("world")) as world:
+        yield world
+
+
+@pytest.fixture(scope="module")
+def hearth(world: World, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
+    """Provisioned with Dendrite, public, plugged into the home's switch."""
+    with Sandbox(ensure_tree(), tmp_path_factory.mktemp("hearth"), alone=False) as sandbox:
+        world.plug_in(sandbox)
+        sandbox.batch_ip(f"address add {ADDRESS}/24 dev eth0\nroute add default via {ROUTER}")
+        # What networkd would have learnt by DHCP; the agent makes resolv.conf of it.
+        learnt = f"mkdir -p /run/systemd/netif; echo DNS={ROUTER} > /run/systemd/netif/state"
+        sandbox.run(["sh", "-c", learnt])
+        install_roots(sandbox, world.wan.roots)
+        install_roots(world.wan.host, world.wan.roots)
+        sandbox.run(["mkdir", "-p", "/run/systemd/timesync"])
+        sandbox.run(["touch", "/run/systemd/timesync/synchronized"])
+        answer_wizard(sandbox, "dendrite")
+        sandbox.python(GO_PUBLIC)
+        boot(sandbox)
+        state = wait_for_setup(sandbox)
+        assert state["phase"] == "ready", json.dumps(state, indent=1)
+        yield sandbox
+
+
+def result(hearth: Sandbox, name: str) -> dict[str, object]:
+    return dict(json.loads((hearth.data / f"hearth/results/{name}.json").read_text()))
+
+
+def resolved(world: World) -> str:
+    """By the name server itself, so that no cache stands between."""
+    argv = ["dig", f"@{NAMESERVER}", "+short", NAME]
+    return world.wan.host.run(argv).stdout.strip()
+
+
+def from_outside(world: World, url: str) -> str:
+    """What somebody far away gets; the certificate must be the world's."""
+    argv = ["curl", "-sS", "--fail", "--max-time", "20", "--interface", OUTSIDER, url]
+    return world.wan.host.run(argv, seconds=40).stdout
+
+
+def test_name_ports_and_certificate_come_by_themselves(world: World, hearth: Sandbox) -> None:
+    for verb in ("portmap", "ddns", "acme"):
+        done = hearth.hearthctl(verb, check=False)
+        assert done.returncode == 0, f"{verb}:\n{done.stdout}{done.stderr}"
+    assert resolved(world) == LINE_ADDRESS
+    assert result(hearth, "acme")["certified"] == list(NAMES)
+
+
+def test_the_world_reaches_the_homeserver_and_nothing_else(world: World, hearth: Sandbox) -> None:
+    assert load_state(hearth)["phase"] == "ready"
+    delegation = json.loads(from_outside(world, f"https://{NAME}/.well-known/matrix/server"))
+    assert delegation == {"m.server": f"matrix.{NAME}:443"}
+    client = json.loads(from_outside(world, f"https://{NAME}/.well-known/matrix/client"))
+    assert client["m.homeserver"]["base_url"] == f"https://matrix.{NAME}"
+    assert "versions" in from_outside(world, f"https://matrix.{NAME}/_matrix/client/versions")
+    keys = json.loads(from_outside(world, f"https://matrix.{NAME}:8448/_matrix/key/v2/server"))
+    assert keys["server_name"] == NAME
+    for path in ("/", "/setup/you", "/sign-in", "/_synapse/admin/v1/users", "/claim"):
+        argv = ["curl", "-sS", "-o", "/dev/null", "-w", "%{http_code}", f"https://{NAME}{path}"]
+        assert world.wan.host.run(argv).stdout == "404", path
+
+
+def test_the_same_names_work_at_home(world: World, hearth: Sandbox) -> None:
+    """Whatever the router does with its own address from inside."""
+    argv = ["curl", "-sS", "--fail", "--resolve", f"matrix.{NAME}:443:{ADDRESS}",
+            f"https://matrix.{NAME}/_matrix/client/versions"]  # fmt: skip
+    assert "versions" in world.lan.run(argv).stdout
+
+
+def test_a_login_from_far_away(world: World, hearth: Sandbox) -> None:
+    body = {"type": "m.login.password", "identifier": {"type": "m.id.user", "user": OWNER},
+            "password": PASSWORD}  # fmt: skip
+    argv = ["curl", "-sS", "--fail", "--json", json.dumps(body),
+            f"https://matrix.{NAME}/_matrix/client/v3/login"]  # fmt: skip
+    answer = json.loads(world.wan.host.run(argv, seconds=60).stdout)
+    assert answer["user_id"] == f"@{OWNER}:{NAME}"
+
+
+def test_a_new_address_is_followed(world: World, hearth: Sandbox) -> None:
+    world.change_address(LINE_ADDRESS_AFTER)
+    # As if the first update had been ten minutes ago: sooner, the provider's limit has us wait.
+    file = hearth.data / "hearth/results/ddns.json"
+    memory = json.loads(file.read_text())
+    for name in ("acknowledged_at", "attempted_at", "refreshed_at", "not_before"):
+        memory["contract"][name] = max(0.0, memory["contract"].get(name, 0.0) - 600)
+    file.write_text(json.dumps(memory))
+    # As hearth-router.service starts it when the router tells of its new address.
+    for verb in (["portmap", "--urgent"], ["ddns"]):
+        done = hearth.hearthctl(*verb, check=False)
+        assert done.returncode == 0, f"{verb}:\n{done.stdout}{done.stderr}"
+    flush_resolver(world.wan.host)
+    assert resolved(world) == LINE_ADDRESS_AFTER
+    assert "versions" in from_outside(world, f"https://matrix.{NAME}/_matrix/client/versions")
