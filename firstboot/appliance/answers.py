@@ -132,7 +132,10 @@ class FormField:
 
 @dataclass(frozen=True, kw_only=True)
 class ProviderForm:
-    """What a DDNS provider wants to know; what is None is not asked for."""
+    """What a DDNS provider wants to know; what is None is not asked for.
+
+    ``suffixes`` are those of the names that it gives away; none, where owners bring a domain.
+    """
 
     id: str
     title: str
@@ -141,6 +144,7 @@ class ProviderForm:
     secret: FormField
     username: FormField | None = None
     endpoint: FormField | None = None
+    suffixes: tuple[str, ...] = ()
     note: str = ""
 
 

@@ -92,6 +92,7 @@ def _form(provider: Provider) -> ProviderForm:
         secret=_field(provider.secret),
         username=_field(provider.username) if provider.username else None,
         endpoint=_field(provider.endpoint_field) if provider.endpoint_field else None,
+        suffixes=provider.suffixes,
         note=provider.note,
     )
 

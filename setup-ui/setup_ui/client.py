@@ -6,9 +6,18 @@ import socket
 from pathlib import Path
 from typing import Any
 
+from appliance.answers import ProviderForm
 from appliance.deadline import wait_until
 from appliance.errors import ConfigError, DeadlineError
-from appliance.protocol import GetStatus, Request, Status, decode_reply, encode_request
+from appliance.protocol import (
+    GetProviders,
+    GetStatus,
+    Providers,
+    Request,
+    Status,
+    decode_reply,
+    encode_request,
+)
 
 MAX_REPLY = 1024 * 1024
 CONNECT_EVERY = 0.1
@@ -30,6 +39,7 @@ class AgentClient:
         self.connect_seconds = connect_seconds
         self.reply_seconds = reply_seconds
         self.last_status: Status | None = None
+        self._forms: tuple[ProviderForm, ...] = ()
 
     def ask(self, request: Request) -> Any:
         """The result of ``request``.
@@ -47,6 +57,13 @@ class AgentClient:
         status: Status = self.ask(GetStatus())
         self.last_status = status
         return status
+
+    def provider_forms(self) -> tuple[ProviderForm, ...]:
+        """Asked once: they are part of the image."""
+        if not self._forms:
+            providers: Providers = self.ask(GetProviders())
+            self._forms = providers.forms
+        return self._forms
 
     def is_up(self) -> bool:
         """Whether the agent listens right now, without waiting for it."""

@@ -10,8 +10,10 @@ from werkzeug.wrappers import Response as BaseResponse
 
 from appliance.errors import AccessError, StateError
 from appliance.protocol import Draft, GetDraft, Status
+from appliance.state import Phase
 from setup_ui.client import AgentClient
 from setup_ui.config import UiConfig
+from setup_ui.flow import entry_page
 
 SESSION_COOKIE = "hearth_session"
 SESSION_SECONDS = 24 * 3600  # phones end their browser at will; the agent has the last word
@@ -70,6 +72,14 @@ def load_draft() -> Draft:
         raise AccessError("This browser is not signed in.")
     draft: Draft = agent().ask(GetDraft(session=token))
     return draft
+
+
+def elsewhere() -> BaseResponse | None:
+    """A redirect when the wizard is not what this appliance is at."""
+    status = current_status()
+    if status.data == "ok" and status.phase is Phase.SETUP:
+        return None
+    return go(entry_page(status, None))
 
 
 def require_session() -> None:

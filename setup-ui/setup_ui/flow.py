@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from appliance.answers import ProviderForm
 from appliance.protocol import Draft, Status
+from appliance.settings import Reach
 from appliance.state import Phase
 
-WIZARD = ("claim", "you", "server", "homeserver", "review")
+NEXT = {
+    "you": "network",
+    "network": "server",
+    "server": "homeserver",
+    "address": "address/check",
+    "address/check": "homeserver",
+    "homeserver": "review",
+}
 
 
 def entry_page(status: Status, draft: Draft | None) -> str:
@@ -26,12 +37,30 @@ def resume_page(draft: Draft) -> str:
     if not (draft.owner_name and draft.timezone and draft.has_password):
         return "you"
     if not draft.server_name:
-        return "server"
+        return "server" if draft.network_seen else "network"
+    if needs_address(draft):
+        return "address"
     return "homeserver" if not draft.software_chosen else "review"
 
 
-def next_page(page: str) -> str:
-    return WIZARD[WIZARD.index(page) + 1]
+def needs_address(draft: Draft) -> bool:
+    """A public server whose name leads nowhere yet; ``names`` are those that shall lead here."""
+    return draft.reach is Reach.PUBLIC and not draft.names
+
+
+def next_page(page: str, draft: Draft) -> str:
+    """After ``page`` was answered with ``draft`` as the result."""
+    if page == "server" and draft.reach is Reach.PUBLIC:
+        return "address"
+    return NEXT[page]
+
+
+def suggest_provider(server_name: str, forms: Sequence[ProviderForm]) -> str:
+    """The provider that gives away names like this one; an empty string where none is known to."""
+    for form in forms:
+        if server_name.endswith(tuple(f".{suffix}" for suffix in form.suffixes)):
+            return form.id
+    return ""
 
 
 def suggest_server_name(status: Status) -> str:

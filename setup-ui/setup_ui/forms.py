@@ -45,6 +45,8 @@ class FormPage:
     initial: Callable[[Draft, Status], Values]
     check: Callable[[Values, Draft], Errors]
     request: Callable[[str, int, Values], Request]
+    # What else to ask for once the answers are saved, given the draft from before.
+    then: Callable[[str, Draft], Request | None] = lambda _session, _draft: None
 
 
 SEEN_PREFIX = "seen_"
@@ -53,6 +55,10 @@ LABELS = {
     "timezone": "Time zone",
     "server_name": "Server name",
     "reach": "Reach",
+    "provider": "Provider",
+    "ddns_name": "Name at the provider",
+    "ddns_username": "User name at the provider",
+    "ddns_endpoint": "Address of the provider",
     "software": "Homeserver",
 }
 

@@ -60,6 +60,8 @@ class Wizard:
         """From "you" to the review."""
         self.heading("Who looks after this server")
         self.send(name=OWNER, password=PASSWORD, repeat=PASSWORD)
+        self.heading("What does your network allow")
+        self.send()
         self.heading("What is your server called")
         self.send(server_name=server_name)
         self.heading("Which homeserver")

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from setup_ui.pages import access, done, found, front, progress, setup
+from setup_ui.pages import access, checks, done, found, front, progress, setup
 
-BLUEPRINTS = (front.bp, access.bp, setup.bp, progress.bp, done.bp, found.bp)
+BLUEPRINTS = (front.bp, access.bp, checks.bp, setup.bp, progress.bp, done.bp, found.bp)

@@ -2,17 +2,34 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
+from typing import Any
 
 from flask import Blueprint, abort, render_template, request
 from werkzeug.wrappers import Response
 
+from appliance.answers import OWN_DNS
 from appliance.errors import AccessError, ConflictError, HearthError
-from appliance.protocol import Apply, Draft
+from appliance.protocol import Apply, Draft, Request
 from appliance.state import Phase
 from setup_ui.client import AgentDownError
-from setup_ui.context import agent, current_status, go, known_status, load_draft, session_token
-from setup_ui.flow import entry_page, next_page, resume_page, suggest_server_name
+from setup_ui.context import (
+    agent,
+    current_status,
+    elsewhere,
+    go,
+    known_status,
+    load_draft,
+    session_token,
+)
+from setup_ui.flow import (
+    needs_address,
+    next_page,
+    resume_page,
+    suggest_provider,
+    suggest_server_name,
+)
 from setup_ui.forms import (
     Change,
     Errors,
@@ -26,14 +43,16 @@ from setup_ui.forms import (
     seen_values,
     without_secrets,
 )
+from setup_ui.pages.address import ADDRESS, find_form, provider_title
 from setup_ui.pages.homeserver import HOMESERVER
 from setup_ui.pages.server import SERVER
 from setup_ui.pages.you import YOU
 from setup_ui.timezones import UTC, load_zones
 
+logger = logging.getLogger("hearth")
 bp = Blueprint("setup", __name__, url_prefix="/setup")
 
-PAGES = {page.name: page for page in (YOU, SERVER, HOMESERVER)}
+PAGES = {page.name: page for page in (YOU, SERVER, ADDRESS, HOMESERVER)}
 UNPROCESSABLE, CONFLICT, UNAVAILABLE, NOT_FOUND = 422, 409, 503, 404
 AWAY = Problem(
     message="The appliance is not answering right now. Nothing was lost.",
@@ -53,14 +72,6 @@ class Shown:
     conflict: bool = False
 
 
-def elsewhere() -> Response | None:
-    """A redirect when the wizard is not what this appliance is at."""
-    status = current_status()
-    if status.data == "ok" and status.phase is Phase.SETUP:
-        return None
-    return go(entry_page(status, None))
-
-
 @bp.get("/<name>")
 def show(name: str) -> Response | str:
     page = PAGES.get(name) or abort(NOT_FOUND)
@@ -68,12 +79,11 @@ def show(name: str) -> Response | str:
     if leave is not None:
         return leave
     draft = load_draft()
+    if page is ADDRESS and not (needs_address(draft) or draft.names):
+        return go("/setup/server")
     values = page.initial(draft, current_status())
-    return _render(
-        page,
-        Shown(values=values, revision=draft.revision, seen=seen_values(draft), errors={}),
-        has_password=draft.has_password,
-    )
+    shown = Shown(values=values, revision=draft.revision, seen=seen_values(draft), errors={})
+    return _render(page, shown, draft)
 
 
 @bp.post("/<name>")
@@ -86,7 +96,11 @@ def save(name: str) -> Response | tuple[str, int]:
         errors = page.check(values, draft)
         if errors:
             return _again(page, values, errors, draft), UNPROCESSABLE
-        agent().ask(page.request(session_token(), parse_revision(request.form), values))
+        wish = page.then(session_token(), draft)
+        answered: Draft = agent().ask(
+            page.request(session_token(), parse_revision(request.form), values)
+        )
+        _start(wish)
     except AgentDownError:
         return _again(page, values, {"": AWAY}, draft), UNAVAILABLE
     except ConflictError:
@@ -95,7 +109,17 @@ def save(name: str) -> Response | tuple[str, int]:
         raise
     except HearthError as error:
         return _again(page, values, errors_of(error, page.fields), draft), UNPROCESSABLE
-    return go(f"/setup/{next_page(page.name)}")
+    return go(f"/setup/{next_page(page.name, answered)}")
+
+
+def _start(wish: Request | None) -> None:
+    """The answers are saved already: a check that cannot be started can be from its own page."""
+    if wish is None:
+        return
+    try:
+        agent().ask(wish)
+    except (AgentDownError, HearthError) as error:
+        logger.warning("%s: %s", type(wish).__name__, error)
 
 
 @bp.get("/review")
@@ -133,7 +157,7 @@ def _conflict(page: FormPage, values: Values) -> tuple[str, int]:
         changes=list_changes(request.form, draft),
         conflict=True,
     )
-    return _render(page, shown, has_password=draft.has_password), CONFLICT
+    return _render(page, shown, draft), CONFLICT
 
 
 def _again(page: FormPage, values: Values, errors: Errors, draft: Draft | None) -> str:
@@ -144,23 +168,36 @@ def _again(page: FormPage, values: Values, errors: Errors, draft: Draft | None) 
         seen={name: value for name, value in request.form.items() if name.startswith("seen_")},
         errors=errors,
     )
-    return _render(page, shown, has_password=draft is not None and draft.has_password)
+    return _render(page, shown, draft)
 
 
-def _render(page: FormPage, shown: Shown, *, has_password: bool) -> str:
+def _render(page: FormPage, shown: Shown, draft: Draft | None) -> str:
+    """``draft`` is None while the agent is away; what was typed is shown all the same."""
     status = known_status()
     return render_template(
         f"{page.name}.html",
-        step=page.name,
+        step="server" if page is ADDRESS else page.name,
         shown=shown,
         values=shown.values,
         errors=shown.errors,
-        has_password=has_password,
+        draft=draft or Draft(),
         owner=shown.seen.get("seen_owner_name", ""),
         suggestion=suggest_server_name(status) if status else "",
         zones=load_zones() if page is YOU else {},
         utc=UTC,
+        **(_address_parts(shown) if page is ADDRESS else {}),
     )
+
+
+def _address_parts(shown: Shown) -> dict[str, Any]:
+    """The provider's form, or without a choice yet all that can be chosen from."""
+    form = find_form(shown.values["provider"])
+    name = shown.seen.get("seen_server_name", "")
+    if form is not None or shown.values["provider"] == OWN_DNS:
+        return {"form": form, "server_name": name}
+    forms = agent().provider_forms()
+    suggestion = suggest_provider(name, forms)
+    return {"form": None, "forms": forms, "server_name": name, "likely": suggestion}
 
 
 def _render_review(
@@ -170,6 +207,7 @@ def _render_review(
         "review.html",
         step="review",
         draft=draft,
+        provider=provider_title(draft.provider),
         shown=Shown(
             values={},
             revision=draft.revision,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from appliance.answers import CheckState
 from appliance.errors import FieldError
-from appliance.protocol import Draft, SaveOwner, Status
+from appliance.protocol import Draft, Request, SaveOwner, StartNetworkCheck, Status
 from appliance.validate import check_owner_name, check_password, check_timezone
 from setup_ui.forms import Errors, FormPage, Values, collect
 
@@ -40,6 +41,12 @@ def _request(session: str, revision: int, values: Values) -> SaveOwner:
     )
 
 
+def _then(session: str, draft: Draft) -> Request | None:
+    """The next page shows what the network allows: it is measured on the way there."""
+    is_new = draft.network.state is CheckState.NONE
+    return StartNetworkCheck(session=session) if is_new else None
+
+
 YOU = FormPage(
     name="you",
     fields=("name", "timezone", "password", "repeat"),
@@ -47,4 +54,5 @@ YOU = FormPage(
     initial=_initial,
     check=_check,
     request=_request,
+    then=_then,
 )

@@ -107,9 +107,24 @@ function waitForComeback() {
   setTimeout(poll, POLL_MS);
 }
 
+// A check that runs: its page is made anew once there is something to tell.
+function watchCheck() {
+  const area = document.querySelector("[data-check]");
+  if (!area) return;
+  const poll = async () => {
+    try {
+      const answer = await fetch(area.dataset.check, { cache: "no-store", signal: AbortSignal.timeout(8000) });
+      if ((await answer.json()).state !== "running") return location.reload();
+    } catch { /* away for a moment, or signed out: the page itself will tell */ }
+    setTimeout(poll, POLL_MS);
+  };
+  setTimeout(poll, POLL_MS);
+}
+
 prefillTimezone();
 showStrength();
 previewAddress();
 guardDoubleClicks();
 watchProgress();
+watchCheck();
 waitForComeback();

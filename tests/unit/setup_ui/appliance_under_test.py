@@ -18,10 +18,20 @@ from pathlib import Path
 from flask import Flask
 from jinja2.bccache import Bucket, BytecodeCache
 
+from appliance.answers import Judgement
 from appliance.bootreport import BootReport, DataCondition, render_boot_report
 from appliance.paths import Paths
 from appliance.state import Phase, State, StepState, StepStatus, save_state
+from firstboot.address_check import RESULT as ADDRESS_CHECK
+from firstboot.address_check import AddressCheck
 from firstboot.agent import Agent
+from services.address import Facts, classify, find_wan
+from services.ddns.outcome import Kind, Outcome
+from services.echo import Echo
+from services.portmap.causes import Cause
+from services.reach import AddressResult
+from services.results import save_result
+from services.wan import RESULT as ADDRESS
 from setup_ui import create_app
 from setup_ui.config import UiConfig
 
@@ -120,6 +130,39 @@ class Appliance:
             self.agent.shutdown()
             self._thread.join(10)
             self.agent = None
+
+    def network_is(self, router_wan: str) -> None:
+        """What hearth-network-check.service would leave behind such a router."""
+        seen = "203.0.113.7"
+        echoes = tuple(
+            Echo(service=f"https://ip.example.{top}/", address=seen) for top in ("com", "net")
+        )
+        facts = Facts(
+            lan="192.168.1.7",
+            gateway="192.168.1.1",
+            protocol="UPnP" if router_wan else "",
+            router_wan=router_wan,
+            refusal=None if router_wan else Cause.SILENT,
+            echoes=echoes,
+        )
+        finding = classify(facts)
+        wan = find_wan(facts, finding.verdict)
+        result = AddressResult(finding=finding, wan=wan, asked=0.0, router_wan=router_wan)
+        save_result(self.paths, ADDRESS, result)
+
+    def account_is(self, judgement: Judgement, kind: str, headline: str, *evidence: str) -> None:
+        """What hearth-ddns-check.service would leave about the answers as they are now."""
+        assert self.agent is not None
+        outcome = Outcome(kind=Kind(kind))
+        found = AddressCheck(
+            answers=self.agent.setup.drafts.load().address_number,
+            judgement=judgement,
+            kind=kind,
+            headline=headline,
+            evidence=evidence,
+            next_step=outcome.hint,
+        )
+        save_result(self.paths, ADDRESS_CHECK, found)
 
     def provisioned(self, phase: Phase, *steps: StepStatus) -> None:
         """What the provisioning unit would have written by now."""

@@ -49,5 +49,6 @@ def reviewed(owner: Callable[[], Browser]) -> Browser:
     """A browser on the review page, everything answered."""
     browser = owner()
     browser.submit(name="anna", timezone="Europe/Berlin", password=PASSWORD, repeat=PASSWORD)
+    browser.submit(action="/setup/network")
     browser.submit(server_name="home.example.org")
     return browser.submit(software="synapse")

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from appliance.answers import Judgement
 from appliance.state import Phase, StepState
 from unit.setup_ui.appliance_under_test import CODE, PASSWORD, Appliance, step
 from unit.setup_ui.live import CHROMIUM, chromium, serving
@@ -46,6 +47,7 @@ def send(page: Page, **typed: str) -> None:
 def answer_all(page: Page) -> None:
     send(page, code=CODE)
     send(page, name="anna", password=PASSWORD, repeat=PASSWORD)
+    send(page)
     send(page, server_name="home.example.org")
     send(page)
     expect(page.locator("h1")).to_have_text("Does everything look right?")
@@ -73,6 +75,40 @@ def test_the_whole_wizard(
     appliance.provisioned(Phase.READY, DONE)
     expect(page.locator("h1")).to_have_text("Your server is ready", timeout=15_000)
     assert faults == [], "nothing breaks the content security policy"
+    page.context.close()
+
+
+@pytest.mark.parametrize("javascript", [True, False])
+def test_a_public_server(
+    browser: Browser, appliance: Appliance, url: str, javascript: bool
+) -> None:
+    """Pages that wait for a check go on by themselves, with a script and without."""
+    page = open_page(browser, url, javascript=javascript)
+    page.set_viewport_size({"width": 390, "height": 844})
+    send(page, code=CODE)
+    send(page, name="anna", password=PASSWORD, repeat=PASSWORD)
+    expect(page.locator("h1")).to_have_text("What does your network allow?")
+    appliance.network_is("")
+    expect(page.locator(".box h2")).to_contain_text("neither PCP", timeout=15_000)
+    page.locator("summary").click()
+    expect(page.locator("details li").last).to_be_visible()
+    send(page)
+    page.check("[name=reach][value=public]")
+    send(page, server_name="myhome.duckdns.org")
+    expect(page.locator("[name=provider]")).to_have_value("duckdns")
+    page.select_option("[name=provider]", "noip")
+    send(page)
+    send(page, username="anna", secret="token")
+    expect(page.locator("h1")).to_have_text("Does the name lead here?")
+    appliance.account_is(Judgement.GOOD, "good", "No-IP knows it.")
+    expect(page.locator(".box h2")).to_have_text("No-IP knows it.", timeout=15_000)
+    inside = "document.documentElement.scrollWidth <= document.documentElement.clientWidth"
+    assert not javascript or page.evaluate(inside)
+    send(page)
+    send(page)
+    expect(page.locator(".answers")).to_contain_text("No-IP; token or password chosen")
+    page.go_back()
+    expect(page.locator("h1")).to_have_text("Which homeserver shall it run?")
     page.context.close()
 
 
@@ -110,7 +146,7 @@ def test_two_browsers_at_once(browser: Browser, url: str, javascript: bool) -> N
     expect(one.locator("[role=alert]")).to_contain_text("Administrator name: now anna")
     expect(one.locator("[name=name]")).to_have_value("bob")
     send(one, password=PASSWORD, repeat=PASSWORD)
-    expect(one.locator("h1")).to_have_text("What is your server called?")
+    expect(one.locator("h1")).to_have_text("What does your network allow?")
     for page in (one, two):
         page.context.close()
 
@@ -169,7 +205,9 @@ def test_nothing_is_wider_than_the_screen(browser: Browser, url: str, width: int
     long_name = "a-very-long-name." * 10 + "example.org"
     page.goto(f"{url}/setup/server")
     send(page, server_name=long_name)
-    for path in ("/claim", "/setup/you", "/setup/server", "/setup/homeserver", "/no-such-page"):
+    paths = ("/claim", "/setup/you", "/setup/network", "/setup/server", "/setup/homeserver",
+             "/no-such-page")  # fmt: skip
+    for path in paths:
         page.goto(url + path)
         inside = "document.documentElement.scrollWidth <= document.documentElement.clientWidth"
         assert page.evaluate(inside), path
@@ -190,7 +228,7 @@ def test_a_browser_that_was_on_https_can_go_on_over_http(
         send(page, code=CODE)
         expect(page.locator("h1")).to_have_text("Who looks after this server?")
         send(page, name="anna", password=PASSWORD, repeat=PASSWORD)
-        expect(page.locator("h1")).to_have_text("What is your server called?")
+        expect(page.locator("h1")).to_have_text("What does your network allow?")
         page.goto(encrypted.replace("127.0.0.1", "hearth.local"))
-        expect(page.locator("h1")).to_have_text("What is your server called?")
+        expect(page.locator("h1")).to_have_text("What does your network allow?")
         page.context.close()

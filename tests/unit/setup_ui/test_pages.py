@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import setup_ui
+from appliance.answers import Judgement
 from appliance.state import Phase, StepState
 from setup_ui.timezones import load_zones
 from unit.setup_ui.appliance_under_test import Appliance, step
@@ -31,11 +32,22 @@ def visit_all(reviewed: Browser, appliance: Appliance) -> list[PageParser]:
     keep(stranger.get("/claim"))
     keep(stranger.submit(code="wrong"))
     keep(stranger.get("/no-such-page"))
-    for name in ("you", "server", "homeserver", "review"):
+    for name in ("you", "network", "server", "homeserver", "review"):
         keep(reviewed.get(f"/setup/{name}"))
+    appliance.network_is("100.64.1.2")
+    keep(reviewed.get("/setup/network"))
     keep(reviewed.get("/setup/you").submit(name="A", password="b", repeat="c"))
     keep(reviewed.get("/setup/server").submit(server_name="B"))
-    reviewed.get("/setup/review").submit()
+    name = "myhome.duckdns.org"
+    keep(reviewed.get("/setup/server").submit(reach="public", server_name=name))
+    keep(reviewed.get("/setup/address?provider=custom").submit(secret="token"))
+    keep(reviewed.get("/setup/address?provider=duckdns").submit(secret="token"))
+    appliance.account_is(Judgement.BAD, "badauth", "No.", "DuckDNS says: KO")
+    keep(reviewed.get("/setup/address/check"))
+    keep(reviewed.get("/setup/address"))
+    keep(reviewed.get("/setup/address?provider=none"))
+    keep(reviewed.get("/setup/review"))
+    reviewed.submit()
     failed = step("database", StepState.FAILED, error="No.", hint="try again")
     appliance.provisioned(Phase.FAILED, step("keys", StepState.DONE), failed)
     keep(reviewed.get("/progress"))

@@ -21,6 +21,9 @@ def test_the_whole_way_ends_in_settings_and_provisioning(appliance: Appliance) -
     browser.submit(code=CODE.upper())
     assert browser.path == "/setup/you"
     browser.submit(**YOU)
+    assert browser.path == "/setup/network"
+    assert appliance.host.checks == ["network"]
+    browser.submit(action="/setup/network")
     assert browser.path == "/setup/server"
     assert browser.value("server_name") == "hearth-ab12.local"
     browser.submit(server_name="home.example.org")
@@ -86,17 +89,6 @@ def test_a_bad_server_name_is_told_and_kept(owner: Owner, name: str, message: st
     assert browser.value("server_name") == name
 
 
-def test_public_reach_is_shown_but_cannot_be_chosen(owner: Owner) -> None:
-    browser = owner().get("/setup/server")
-    radios = [a for tag, a in browser.page.elements if a.get("name") == "reach"]
-    assert [("disabled" in a, a["value"]) for a in radios] == [(False, "lan"), (True, "public")]
-    assert "next version" in browser.text
-    forced = browser.page.forms[-1].values | {"reach": "public", "server_name": "a.example.org"}
-    browser.post("/setup/server", forced)
-    assert browser.status == 422
-    assert "comes with the next version" in browser.text
-
-
 def test_all_problems_of_a_page_are_told_at_once(owner: Owner) -> None:
     browser = owner().submit(**(YOU | {"name": "Anna", "password": "short", "repeat": "shirt"}))
     assert all(browser.error(field) for field in ("name", "password", "repeat"))
@@ -114,7 +106,7 @@ def test_a_chosen_password_is_kept_when_the_fields_stay_empty(
     assert appliance.paths.secrets.read_text() == before
 
 
-@pytest.mark.parametrize("page", ["you", "server", "homeserver", "review"])
+@pytest.mark.parametrize("page", ["you", "network", "server", "homeserver", "review"])
 def test_reload_and_back_work_everywhere(reviewed: Browser, page: str) -> None:
     first = reviewed.get(f"/setup/{page}")
     assert (first.status, first.path) == (200, f"/setup/{page}")
@@ -130,17 +122,19 @@ def test_every_accepted_form_is_answered_by_a_redirect(owner: Owner) -> None:
         base_url=browser.origin,
         environ_base=browser.environ,
     )
-    assert (response.status_code, response.location) == (303, "/setup/server")
+    assert (response.status_code, response.location) == (303, "/setup/network")
 
 
 @pytest.mark.parametrize(
-    ("answered", "page"), [(0, "you"), (1, "server"), (2, "homeserver"), (3, "review")]
+    ("answered", "page"),
+    [(0, "you"), (1, "network"), (2, "server"), (3, "homeserver"), (4, "review")],
 )
 def test_a_half_finished_setup_resumes_at_the_open_page(
     owner: Owner, answered: int, page: str
 ) -> None:
     browser = owner()
-    answers = [YOU, {"server_name": "home.example.org"}, {"software": "synapse"}]
+    seen = {"action": "/setup/network"}
+    answers = [YOU, seen, {"server_name": "home.example.org"}, {"software": "synapse"}]
     for answer in answers[:answered]:
         browser.submit(**answer)
     assert owner().path == f"/setup/{page}", "another browser with the same claim code"
@@ -164,7 +158,7 @@ def test_two_browsers_at_once_lose_nothing(owner: Owner) -> None:
     assert "Time zone: now Europe/Berlin" in one.text
     assert (one.value("name"), one.value("timezone")) == ("bob", "Europe/Paris")
     one.submit(password=PASSWORD, repeat=PASSWORD)
-    assert (one.status, one.path) == (200, "/setup/server")
+    assert (one.status, one.path) == (200, "/setup/network")
     assert two.get("/setup/you").value("name") == "bob"
 
 
@@ -184,7 +178,7 @@ def test_sending_a_form_twice_is_no_conflict(owner: Owner) -> None:
     form = browser.page.forms[-1]
     browser.post(form.action, form.values | YOU)
     browser.post(form.action, form.values | YOU)
-    assert (browser.status, browser.path) == (200, "/setup/server")
+    assert (browser.status, browser.path) == (200, "/setup/network")
 
 
 def test_setting_up_twice_provisions_once_more_at_most(
@@ -211,7 +205,7 @@ def test_an_agent_that_is_away_costs_nothing_that_was_typed(
     assert browser.path == "/setup/homeserver"
 
 
-@pytest.mark.parametrize("page", ["you", "server", "homeserver", "review"])
+@pytest.mark.parametrize("page", ["you", "network", "server", "address", "review"])
 def test_without_a_session_the_wizard_asks_for_the_code(appliance: Appliance, page: str) -> None:
     Browser(appliance.app).get("/claim").submit(code=CODE)
     stranger = Browser(appliance.app).get(f"/setup/{page}")
@@ -219,7 +213,7 @@ def test_without_a_session_the_wizard_asks_for_the_code(appliance: Appliance, pa
     assert "signed out" in stranger.text
 
 
-@pytest.mark.parametrize("page", ["you", "server", "homeserver", "review"])
+@pytest.mark.parametrize("page", ["you", "network", "server", "address", "address/check", "review"])
 def test_once_applying_the_answers_are_closed(reviewed: Browser, page: str) -> None:
     reviewed.submit()
     assert reviewed.get(f"/setup/{page}").path == "/progress"
