@@ -18,6 +18,7 @@ case $1 in
           echo "search ${domain:-home.arpa}"; } > /etc/resolv.conf ;;
 esac
 """
+NO_IGD = "no IGD answers"
 # Prints the reserved port, or the error's text, with the very library that the appliance uses.
 MAP = """
 import json, miniupnpc
@@ -26,6 +27,10 @@ upnp.discoverdelay = 500
 try:
     upnp.discover()
     upnp.selectigd()
+except Exception as error:  # discover() raises "Success" when nobody answers
+    print(json.dumps([False, {no_igd!r}]))
+    raise SystemExit
+try:
     done = upnp.addportmapping(
         {outside}, {protocol!r}, {address!r}, {inside}, {name!r}, "", {lease}
     )
@@ -54,7 +59,7 @@ def map_port(
     """Ask the router over UPnP; the error's text, empty when it agreed."""
     code = MAP.format(
         outside=outside, inside=inside or outside, protocol=protocol, address=address, name=name,
-        lease=lease,
+        lease=lease, no_igd=NO_IGD,
     )  # fmt: skip
     done, text = json.loads(host.python(code))
     return "" if done else text or "refused without a reason"

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import shutil
 import signal
 import socket
@@ -111,10 +112,24 @@ class Host:
         if self._holder is not None:
             self._holder.kill()
             self._holder.wait()
+            self._wait_for_end()
         for daemon in self._daemons.values():
             daemon.wait()
         self._daemons.clear()
         self._holder = None
+
+    def _wait_for_end(self) -> None:
+        """bwrap's own end is not yet that of the first process inside, which ends with it."""
+        if not self.pid:
+            return
+        try:
+            handle = os.pidfd_open(self.pid)
+        except ProcessLookupError:
+            return
+        ended, _, _ = select.select([handle], [], [], STOP_SECONDS)
+        os.close(handle)
+        if not ended:
+            raise CommandError(f"{self.name}: process {self.pid} does not end")
 
     # ---- programs
 

@@ -19,6 +19,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 
+from appliance.errors import CommandError
 from world.internet.home import CLIENT_SCRIPT, dhcp_client, map_port
 from world.internet.host import Host, connect
 from world.internet.names import update_record
@@ -33,6 +34,8 @@ from world.internet.programs import ensure_programs
 from world.internet.router import INSIDE, Carrier, Router
 from world.internet.trust import Authority, install_roots
 from world.internet.wan import Wan
+
+ROUTER_MACS = {"wan": "00:00:5e:00:53:01", "lan": "00:00:5e:00:53:02"}  # RFC 9542 2.1.4
 
 
 class World:
@@ -103,6 +106,10 @@ class World:
         host = self.add_host("router")
         connect(upstream, (host, "wan"))
         self._plug_in(host, "lan")
+        # A router keeps its hardware addresses; or the home would talk to the dead one for a while.
+        host.batch_ip(
+            "\n".join(f"link set {device} address {mac}" for device, mac in ROUTER_MACS.items())
+        )
         ipv6 = HOME_PREFIX6 if self.options.ipv6 is not Ipv6.OFF else None
         self.wan.attach_line(LINE_ADDRESS6, ipv6=ipv6)
         if self.carrier:
@@ -173,7 +180,8 @@ class World:
         assert self.other is not None
         address = self.lan_address(self.other)
         for port in self.options.taken_ports:
-            map_port(self.other, address, port, lease=0, name="other machine")
+            if problem := map_port(self.other, address, port, lease=0, name="other machine"):
+                raise CommandError(f"port {port} cannot be taken for the other machine: {problem}")
 
     # ---- out there
 
