@@ -85,6 +85,11 @@ class Paths:
         return self.runtime / "agent.sock"
 
     @property
+    def router_news(self) -> Path:
+        """Is there when the router or our address has changed; the port job takes it away."""
+        return self.root / "run" / "hearth-router" / "changed"
+
+    @property
     def rendered(self) -> Path:
         """Rendered configuration that is ours alone; /etc is a tmpfs overlay on the slot's."""
         return self.root / "etc" / "hearth"

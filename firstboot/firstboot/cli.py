@@ -96,6 +96,7 @@ def _add_internal(add: Callable[..., argparse.ArgumentParser]) -> None:
     add("provision", _provision)
     add("provision-ended", _provision_ended)
     add("certificate", _certificate)
+    add("router", _router)
     portmap = add("portmap", _portmap)
     portmap.add_argument("--release", action="store_true")
     portmap.add_argument("--urgent", action="store_true")
@@ -142,6 +143,12 @@ def _network(paths: Paths, options: argparse.Namespace) -> int:
     if options.save:
         _require_root()
     return check_network(paths, as_json=options.json, save=options.save)
+
+
+def _router(paths: Paths, _options: argparse.Namespace) -> int:
+    from firstboot.router import watch_router
+
+    return watch_router(paths)
 
 
 def _portmap(paths: Paths, options: argparse.Namespace) -> int:

@@ -42,6 +42,9 @@ DDNS_UNIT = "hearth-ddns.service"
 
 def keep_ports(paths: Paths, units: Units, *, urgent: bool = False, clock: Clock = time) -> int:
     """One run of the job; the exit code."""
+    # Taken first: what is heard while this runs is for the next run.
+    urgent = paths.router_news.exists() or urgent
+    paths.router_news.unlink(missing_ok=True)
     before = load_result(paths, PORTMAP, PortmapResult) or PortmapResult()
     settings = load_settings(paths.settings)
     place = find_place()

@@ -26,7 +26,7 @@ ENABLED = {
     "hearth-hostname.service", "hearth-postgresql.service", "hearth-slot-good.service",
     "hearth-synapse.service", "hearth-ui.service", "hearth-ui.socket",
     # by hearth-public.target, which waits for a public listener to be configured
-    "hearth-acme.timer", "hearth-ddns.timer", "hearth-portmap.timer",
+    "hearth-acme.timer", "hearth-ddns.timer", "hearth-portmap.timer", "hearth-router.service",
 }  # fmt: skip
 
 

@@ -352,3 +352,31 @@ def test_a_stranger_on_the_lan_cannot_make_us_steal(tmp_path: Path) -> None:
         assert map_port(world.other, other, 443, inside=8443, name="Hearth 443") == ""
         job.run()
         assert job.causes == {443: "conflict"}
+
+
+@pytest.mark.parametrize("variant", ["plain", "igd1"])
+def test_the_router_is_heard(tmp_path: Path, variant: str) -> None:
+    """hearth-router calls the job when the router starts; from its power-on to open ports."""
+    with home(tmp_path, VARIANTS[variant]) as (world, job):
+        if VARIANTS[variant].udp is not Udp.OFF:
+            wait_for_uptime(world)
+        job.run()
+        news = job.root / "run/hearth-router/changed"
+        news.parent.mkdir(parents=True)
+        watch = ["python3", "-m", "firstboot", "--root", ROOT, "router"]
+        world.lan.start("router-watch", watch)
+        world.lan.wait_for_port("router-watch", 1900, "udp")
+        world.power_off()
+        begin = time.monotonic()
+        world.power_on()
+        while not job.held or "dnat" not in mappings(world):
+            # What hearth-portmap.path does on the appliance.
+            wait_until(news.exists, seconds=60, what="the router being heard", every=0.1)
+            job.run()
+            assert not news.exists()
+        assert time.monotonic() - begin < 90  # issue 3, "Numbers"
+
+
+def mappings(world: World) -> str:
+    assert world.router is not None
+    return world.router.mappings()

@@ -138,10 +138,14 @@ def _judge(state: State, facts: Facts, look: Look, now: float, *, is_pausing: bo
 
 
 def is_restarted(state: State, look: Look, now: float) -> bool:
-    """Whether the router's seconds do not go on from where they were (RFC 6887 section 8.5)."""
+    """Whether the router's seconds do not go on from where they were."""
     if look.epoch is None or state.epoch is None:
         return False
-    ours, theirs = now - state.seen, look.epoch - state.epoch
+    return is_another_life(now - state.seen, look.epoch - state.epoch)
+
+
+def is_another_life(ours: float, theirs: float) -> bool:
+    """Whether ``theirs`` seconds cannot have passed in ``ours`` (RFC 6887 section 8.5)."""
     if theirs < -1:
         return True
     too_fast = ours + SLACK_SECONDS < theirs - theirs / 16

@@ -93,7 +93,7 @@ class Igd:
         if entry is not None and entry.client in (self._lan, *self._former):
             self._call("deleteportmapping", port.external, "TCP")
 
-    def holders(self, ports: tuple[Port, ...]) -> tuple[Entry, ...] | None:
+    def holders(self, ports: tuple[Port, ...], /) -> tuple[Entry, ...] | None:
         self._find()
         entries = (self._entry(port) for port in ports)
         return tuple(entry for entry in entries if entry is not None)
@@ -185,7 +185,7 @@ class Igd:
         return answer
 
     def _start(self) -> Process:
-        argv = [sys.executable, "-I", Path(__file__).with_name("igd_child.py")]
+        argv = [sys.executable, "-I", str(Path(__file__).with_name("igd_child.py"))]
         try:
             self._child = spawn(argv, input=PIPE, output=PIPE, errors=DEVNULL)
         except HearthError as error:

@@ -85,7 +85,7 @@ class Mapper(Protocol):
         """Close what we opened; nothing happens when it is closed already."""
         ...
 
-    def holders(self, ports: tuple[Port, ...]) -> tuple[Entry, ...] | None:
+    def holders(self, ports: tuple[Port, ...], /) -> tuple[Entry, ...] | None:
         """Who holds these ports; None where the protocol has no way to ask."""
         ...
 

@@ -65,7 +65,7 @@ class NatPmp:
         # Section 3.4: lifetime and external port 0. With UPnP a lease of 0 is for good.
         self._ask_map(Port(external=0, internal=port.internal), 0)
 
-    def holders(self, _ports: tuple[Port, ...]) -> tuple[Entry, ...] | None:
+    def holders(self, _ports: tuple[Port, ...], /) -> tuple[Entry, ...] | None:
         return None
 
     def close(self) -> None:

@@ -89,7 +89,7 @@ class Pcp:
     def unmap(self, port: Port) -> None:
         self._map(Port(external=0, internal=port.internal), 0, b"")
 
-    def holders(self, _ports: tuple[Port, ...]) -> tuple[Entry, ...] | None:
+    def holders(self, _ports: tuple[Port, ...], /) -> tuple[Entry, ...] | None:
         return None
 
     def close(self) -> None:

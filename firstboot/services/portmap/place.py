@@ -6,6 +6,7 @@ import ipaddress
 import socket
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import netifaces
 
@@ -29,7 +30,7 @@ class Place:
 
 def find_place(inet6: Path = Path("/proc/net/if_inet6")) -> Place:
     """As the kernel's tables say now; fields are empty where there is nothing."""
-    defaults = netifaces.gateways().get("default", {})
+    defaults: Any = netifaces.gateways()["default"]  # a dict by family; its stubs know less
     gateway, interface = _default(defaults.get(netifaces.AF_INET))
     gateway6, interface6 = _default(defaults.get(netifaces.AF_INET6))
     try:
