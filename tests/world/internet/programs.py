@@ -28,6 +28,7 @@ PACKAGES = (
     "udhcpc", "miniupnpc", "iputils-ping", "curl", "tcpdump", "wireguard-tools", "wireguard-go",
     "python3", "python3-miniupnpc", "python3-dnspython", "python3-acme", "python3-requests",
     "python3-netifaces", "python3-tomli-w", "python3-cryptography", "publicsuffix",
+    "python3-jinja2",
     # a shell for hands
     "base-files", "base-passwd", "dash", "bash", "coreutils", "findutils", "grep", "sed", "mawk",
     "procps", "less", "util-linux", "mount", "passwd", "hostname", "libc-bin",
