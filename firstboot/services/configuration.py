@@ -12,7 +12,7 @@ import json
 import shutil
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 
 from appliance.atomic import write_atomic
@@ -23,8 +23,9 @@ from appliance.settings import Secrets, Settings, load_secrets, load_settings
 from services import database, proxy
 from services.acme.challenge import webroot
 from services.authority import device_file
+from services.difference import show_difference
 from services.homeserver import Homeserver, find_homeserver
-from services.names import public_names
+from services.names import client_url, public_names
 from services.owners import ensure_directory, find_owner
 from services.pending import load_pending, merge, save_pending
 from services.render import (
@@ -33,7 +34,6 @@ from services.render import (
     Template,
     fingerprint,
     render_templates,
-    yaml_scalar,
 )
 from services.timezone import ensure_timezone
 from services.units import Units
@@ -41,7 +41,6 @@ from services.units import Units
 SECRET_MODE = 0o640
 # Directories under Paths.rendered in which every file comes from a template.
 MANAGED = ("dendrite", "nginx", "postgresql", "synapse")
-HIDDEN = "(hidden)"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -183,11 +182,6 @@ def render_plan(paths: Paths, plan: Plan, *, config: Path) -> tuple[Rendered, ..
     return render_templates(paths, plan.templates, values)
 
 
-def client_url(settings: Settings) -> str:
-    names = public_names(settings)
-    return names.client_url if names else f"https://{settings.server.name}"
-
-
 def check_plan(paths: Paths, plan: Plan) -> None:
     """Every program's own checker over a rendering of its own in /run. Raises CheckerError."""
     paths.runtime.mkdir(parents=True, exist_ok=True)
@@ -229,27 +223,9 @@ def find_changes(
             continue
         what = "new" if old is None else "gone" if new is None else "different"
         name = f"{paths.rendered}/{target}"
-        diff = _diff(name, old or "", new or "", secrets) if with_diff else ""
+        diff = show_difference(name, old or "", new or "", secrets) if with_diff else ""
         found.append(Change(target=target, what=what, diff=diff))
     return tuple(found)
-
-
-def _diff(name: str, old: str, new: str, secrets: Secrets) -> str:
-    import difflib  # only a dry run needs it, and every boot runs this module
-
-    old_lines, new_lines = (_hide(text, secrets).splitlines(keepends=True) for text in (old, new))
-    lines = difflib.unified_diff(old_lines, new_lines, f"{name} (now)", f"{name} (then)")
-    return "".join(lines)
-
-
-def _hide(text: str, secrets: Secrets) -> str:
-    """A difference may be shown to people; which secrets there are is no secret."""
-    for field in fields(secrets):
-        value = getattr(secrets, field.name)
-        if value:
-            for form in (value, yaml_scalar(value)[1:-1]):
-                text = text.replace(form, HIDDEN)
-    return text
 
 
 def _due(

@@ -42,3 +42,9 @@ def public_names(settings: Settings) -> PublicNames | None:
     if not settings.public.sub_names:
         return PublicNames(server=name, homeserver=name)
     return PublicNames(server=name, homeserver=f"matrix.{name}", client=f"chat.{name}")
+
+
+def client_url(settings: Settings) -> str:
+    """Where clients find the homeserver."""
+    names = public_names(settings)
+    return names.client_url if names else f"https://{settings.server.name}"
