@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import time
+from typing import TYPE_CHECKING
 
-from appliance.answers import Judgement, Outside
+from appliance.answers import PORTS, Judgement, Outside
 from appliance.paths import Paths
 from appliance.settings import Settings
 from services.names import public_names
 from services.results import load_result
 from services.wan import RESULT as ADDRESS
 
-PORTS, NAME, CERTIFICATE = "ports", "name", "certificate"
+if TYPE_CHECKING:
+    from services.address import Finding
+    from services.reach import PortmapResult
+
+NAME, CERTIFICATE = "name", "certificate"
+WAY_IN = "The way in through your router"
 HTTPS = 443
 ACME = "acme"  # firstboot.acme.RESULT; that module loads far more than the agent may
 
@@ -28,43 +34,44 @@ def outside_facts(paths: Paths, settings: Settings | None) -> tuple[Outside, ...
 
 
 def ports_fact(paths: Paths) -> Outside:
-    """A router that opens nothing may still be forwarding by hand: unsure, not bad."""
-    from services.address import Reachability
-    from services.portmap.causes import EXPLANATIONS
+    """Ports of a router that is itself not reachable lead nowhere: the line comes first."""
     from services.reach import PORTMAP, AddressResult, PortmapResult
 
-    title = "The way in through your router"
     address = load_result(paths, ADDRESS, AddressResult)
     found = load_result(paths, PORTMAP, PortmapResult)
     if found is None:
-        return _not_yet(PORTS, title, "The router was not asked yet.")
-    is_open = any(held.port.external == HTTPS for held in found.ports.held)
-    verdict = address.finding.verdict if address else None
-    if address is not None and verdict not in (Reachability.OPEN, Reachability.NO_IGD, None):
-        # Ports of a router that is itself not reachable lead nowhere.
-        hopeless = (Reachability.OFFLINE, Reachability.CGNAT, Reachability.DOUBLE_NAT)
-        judgement = Judgement.BAD if verdict in hopeless else Judgement.UNSURE
-        finding = address.finding
-        return Outside(
-            name=PORTS,
-            title=title,
-            judgement=judgement,
-            detail=finding.sentence,
-            next_step=finding.next_step,
-        )
-    if is_open:
+        return _not_yet(PORTS, WAY_IN, "The router was not asked yet.")
+    line = _line_fact(address.finding) if address else None
+    return line or _router_fact(found)
+
+
+def _line_fact(finding: Finding) -> Outside | None:
+    """None for a line that is no hindrance."""
+    from services.address import Reachability
+
+    if finding.verdict in (Reachability.OPEN, Reachability.NO_IGD):
+        return None
+    is_partly = finding.verdict is Reachability.IPV6_ONLY
+    return Outside(
+        name=PORTS,
+        title=WAY_IN,
+        judgement=Judgement.UNSURE if is_partly else Judgement.BAD,
+        detail=finding.sentence,
+        next_step=finding.next_step,
+    )
+
+
+def _router_fact(found: PortmapResult) -> Outside:
+    """A router that opens nothing may still be forwarding by hand: unsure, not bad."""
+    from services.portmap.causes import EXPLANATIONS
+
+    if any(held.port.external == HTTPS for held in found.ports.held):
         detail = "Your router forwards port 443 to this server."
-        return Outside(name=PORTS, title=title, judgement=Judgement.GOOD, detail=detail)
-    for problem in found.ports.problems:
-        explanation = EXPLANATIONS[problem.cause]
-        return Outside(
-            name=PORTS,
-            title=title,
-            judgement=Judgement.UNSURE,
-            detail=explanation.sentence,
-            next_step=explanation.next_step,
-        )
-    return _not_yet(PORTS, title, "No port is open yet.")
+        return Outside(name=PORTS, title=WAY_IN, judgement=Judgement.GOOD, detail=detail)
+    if not found.ports.problems:
+        return _not_yet(PORTS, WAY_IN, "No port is open yet.")
+    explanation = EXPLANATIONS[found.ports.problems[0].cause]
+    return _not_yet(PORTS, WAY_IN, explanation.sentence, explanation.next_step)
 
 
 def name_fact(paths: Paths, name: str) -> Outside:

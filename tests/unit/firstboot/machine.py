@@ -14,6 +14,11 @@ from appliance.paths import Paths
 from appliance.protocol import Claim, Request, SaveOwner, SaveServer, decode_reply, encode_request
 from appliance.settings import Reach
 from firstboot.agent import Agent
+from services.address import Facts, classify, find_wan
+from services.echo import Echo
+from services.reach import AddressResult
+from services.results import save_result
+from services.wan import RESULT as ADDRESS
 
 PASSWORD = "correct horse battery staple"
 
@@ -104,6 +109,24 @@ class Machine:
             SaveServer(session=session, revision=1, name="home.example.org", reach=Reach.LAN)
         )
         return draft.revision
+
+    def measured(self, router_wan: str, *, seen: str = "") -> None:
+        """What hearth-network-check.service would leave behind a router with that outside."""
+        echoes = tuple(
+            Echo(service=f"https://ip.example.{top}/", address=seen or router_wan)
+            for top in ("com", "net")
+        )
+        facts = Facts(
+            lan="192.168.1.7",
+            gateway="192.168.1.1",
+            protocol="UPnP",
+            router_wan=router_wan,
+            echoes=echoes,
+        )
+        finding = classify(facts)
+        wan = find_wan(facts, finding.verdict)
+        result = AddressResult(finding=finding, wan=wan, asked=0.0, router_wan=router_wan)
+        save_result(self.paths, ADDRESS, result)
 
     def _write_report(self) -> None:
         self.paths.boot_report.write_text(render_boot_report(self.report))

@@ -22,11 +22,8 @@ from appliance.protocol import (
 from appliance.settings import Ddns, Public, Reach, load_secrets, load_settings
 from firstboot.address_check import RESULT, AddressCheck
 from firstboot.watch import JOB_SECONDS
-from services.address import Facts, Reachability, classify, find_wan
-from services.echo import Echo
-from services.reach import AddressResult
+from services.address import Reachability
 from services.results import save_result
-from services.wan import RESULT as ADDRESS
 from unit.firstboot.machine import Machine
 
 TOKEN = "token-that-nobody-may-read"
@@ -53,19 +50,6 @@ def save_address(machine: Machine, session: str, **changes: Any) -> Draft:
     return found
 
 
-def measure(machine: Machine, router_wan: str) -> None:
-    """What hearth-network-check.service would leave."""
-    echo = Echo(service="https://ip.example.com/", address="203.0.113.7")
-    facts = Facts(
-        lan="192.0.2.7", gateway="192.0.2.1", protocol="UPnP", router_wan=router_wan,
-        echoes=(echo, Echo(service="https://ip.example.net/", address="203.0.113.7")),
-    )  # fmt: skip
-    finding = classify(facts)
-    wan = find_wan(facts, finding.verdict)
-    result = AddressResult(finding=finding, wan=wan, asked=0.0, router_wan=router_wan)
-    save_result(machine.paths, ADDRESS, result)
-
-
 # ---- the network check --------------------------------------------------------------------------
 
 
@@ -76,7 +60,7 @@ def test_a_check_is_started_once_and_its_verdict_told(machine: Machine) -> None:
         machine.ask(StartNetworkCheck(session=session))
     assert machine.host.acts == ["network check"]
     assert draft(machine, session).network.state is CheckState.RUNNING
-    measure(machine, "100.64.1.2")
+    machine.measured("100.64.1.2", seen="203.0.113.7")
     told = draft(machine, session).network
     assert (told.state, told.judgement) == (CheckState.DONE, Judgement.BAD)
     assert told.kind == Reachability.CGNAT
@@ -86,10 +70,10 @@ def test_a_check_is_started_once_and_its_verdict_told(machine: Machine) -> None:
 
 def test_a_second_check_waits_for_its_own_result(machine: Machine) -> None:
     session = machine.claim()
-    measure(machine, "100.64.1.2")
+    machine.measured("100.64.1.2", seen="203.0.113.7")
     machine.ask(StartNetworkCheck(session=session))
     assert draft(machine, session).network.state is CheckState.RUNNING
-    measure(machine, "203.0.113.7")
+    machine.measured("203.0.113.7")
     assert draft(machine, session).network.judgement is Judgement.GOOD
 
 
@@ -104,7 +88,7 @@ def test_a_check_that_dies_is_given_up_and_can_be_started_again(machine: Machine
 
 def test_a_verdict_outlives_the_agent(machine: Machine) -> None:
     session = machine.claim()
-    measure(machine, "203.0.113.7")
+    machine.measured("203.0.113.7")
     machine.boot()
     assert draft(machine, session).network.kind == "open"
 
