@@ -209,23 +209,36 @@ class Host:
         path = self.logs / f"{name}.log"
         return path.read_text(errors="replace") if path.exists() else ""
 
-    def wait_for(self, name: str, condition: Callable[[], object], what: str) -> None:
+    def wait_for(
+        self,
+        name: str,
+        condition: Callable[[], object],
+        what: str,
+        *,
+        seconds: float = START_SECONDS,
+    ) -> None:
         """Until ``condition`` holds; says at once, with its log, when daemon ``name`` has died."""
 
         def settled() -> bool:
             return bool(condition()) or self._daemons[name].poll() is not None
 
-        wait_until(settled, seconds=START_SECONDS, what=f"{self.name}: {what}", every=0.02)
+        wait_until(settled, seconds=seconds, what=f"{self.name}: {what}", every=0.02)
         if not condition():
             raise CommandError(f"{self.name}: {name} ended:\n{self.log(name)[-3000:]}")
 
     def wait_for_port(
-        self, name: str, port: int, protocol: str = "tcp", *, address: str | None = None
+        self,
+        name: str,
+        port: int,
+        protocol: str = "tcp",
+        *,
+        address: str | None = None,
+        seconds: float = START_SECONDS,
     ) -> None:
         def listens() -> bool:
             return self.listens(port, protocol, address=address)
 
-        self.wait_for(name, listens, f"{name} on {protocol} {port}")
+        self.wait_for(name, listens, f"{name} on {protocol} {port}", seconds=seconds)
 
     def listens(self, port: int, protocol: str = "tcp", *, address: str | None = None) -> bool:
         """Whether a socket here waits on the port, by the kernel's own table."""

@@ -10,7 +10,8 @@
 
 Each is a host of its own (host.py) with the programs of one cached Debian tree (programs.py). More
 machines join the home with ``plug_in`` (a Sandbox with an appliance, for example), and the
-Internet with ``add_server``. Nothing in the box reaches the real Internet.
+Internet with ``add_server`` (a second homeserver: remote.py). Nothing in the box reaches the
+real Internet.
 """
 
 from __future__ import annotations
@@ -71,15 +72,16 @@ class World:
         for host in self.hosts.values():
             host.close()
 
-    def add_host(self, name: str) -> Host:
+    def add_host(self, name: str, tree: Path | None = None) -> Host:
         """A machine without any cable."""
-        host = Host(name, self.tree, self.state)
+        host = Host(name, tree or self.tree, self.state)
         self.hosts[name] = host.__enter__()
         return host
 
     def _build(self) -> None:
         self.wan = Wan(self.add_host("wan"), Authority())
         self.wan.start()
+        install_roots(self.wan.host, self.wan.roots)
         self.switch = self.add_host("switch")
         self.switch.batch_ip("link add name cables type bridge\nlink set cables up")
         self.router: Router | None = None
@@ -185,9 +187,9 @@ class World:
 
     # ---- out there
 
-    def add_server(self, name: str, address: str) -> Host:
+    def add_server(self, name: str, address: str, *, tree: Path | None = None) -> Host:
         """A machine in the Internet with one public address; it resolves like everybody."""
-        host = self.add_host(name)
+        host = self.add_host(name, tree)
         connect((self.wan.host, name), (host, "eth0"))
         gateway = RESOLVER
         host.batch_ip(
