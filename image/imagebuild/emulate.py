@@ -83,8 +83,7 @@ def _announce(machine: Machine, options: argparse.Namespace) -> None:
 
     def ready() -> str | None:
         machine.check_running()
-        lines = [line for line in machine.serial.splitlines() if line.startswith("hearth: ")]
-        return next((line for line in reversed(lines) if " at http" in line), None)
+        return find_address_line(machine.serial)
 
     line = wait_until(ready, seconds=READY_SECONDS, what="the console's address line")
     _, _, code = line.partition("claim code ")
@@ -92,3 +91,10 @@ def _announce(machine: Machine, options: argparse.Namespace) -> None:
     if code:
         print(f"claim code: {code.strip()}")
     print("Control-C switches it off; `hearth vm` starts it again.", flush=True)
+
+
+def find_address_line(serial: str) -> str | None:
+    """The console's last word on where the pages are; the lines of further names follow it."""
+    lines = [line for line in serial.splitlines() if line.startswith("hearth: ")]
+    found = (line for line in reversed(lines) if " at http" in line and " also at " not in line)
+    return next(found, None)
