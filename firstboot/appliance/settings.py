@@ -32,6 +32,16 @@ class Software(StrEnum):
     DENDRITE = "dendrite"
 
 
+class Way(StrEnum):
+    """How what comes from outside gets in: the rungs of a ladder, the best one first."""
+
+    PORTS = "ports"  # the router's 80, 443 and 8448, over IPv4 and, where it can, IPv6
+    IPV6 = "ipv6"  # the same ports over IPv6 alone
+    PORT = "port"  # one port other than 443
+    TUNNEL = "tunnel"  # through a machine of the owner's that has a public address
+    HOME = "home"  # not at all: the name leads to the home network's address
+
+
 @dataclass(frozen=True, kw_only=True)
 class Owner:
     """The administrator; ``name`` is the localpart of the Matrix user ID."""
@@ -69,15 +79,31 @@ class Ddns:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Tunnel:
+    """A machine with a public address that hands on what comes in: by WireGuard, still sealed.
+
+    ``server`` is its name or address, ``port`` where its WireGuard listens (UDP). The keys are in
+    Secrets.
+    """
+
+    server: str
+    port: int = 51820
+
+
+@dataclass(frozen=True, kw_only=True)
 class Public:
     """How the world reaches us; without ``ddns`` the owner's DNS leads to a fixed address.
 
     With ``sub_names`` the server name delegates to matrix.NAME and chat.NAME beneath it; without,
-    everything is under the one name.
+    everything is under the one name. ``port`` is what clients connect to: another one than 443
+    only with Way.PORT. ``tunnel`` is there with Way.TUNNEL.
     """
 
+    way: Way = Way.PORTS
+    port: int = 443
     ddns: Ddns | None = None
     sub_names: bool = False
+    tunnel: Tunnel | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,6 +126,9 @@ class Secrets:
     form_secret: str = field(default="", repr=False)
     pending_password: str = field(default="", repr=False)
     ddns_secret: str = field(default="", repr=False)
+    tunnel_key: str = field(default="", repr=False)
+    tunnel_vps_key: str = field(default="", repr=False)
+    tunnel_preshared: str = field(default="", repr=False)
 
 
 def load_toml(cls: type[T], path: Path) -> T:

@@ -8,6 +8,7 @@ failed, so that a machine that dies each time does not ask each time.
 from __future__ import annotations
 
 import fcntl
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,7 +17,7 @@ from appliance.atomic import write_atomic
 from appliance.errors import CertificateError, CheckerError, HearthError
 from appliance.log import logger, progress
 from appliance.paths import Paths
-from appliance.settings import Settings, load_settings
+from appliance.settings import Settings, load_secrets, load_settings
 from firstboot.status import is_clock_synchronised
 from services import proxy
 from services.acme.account import LETS_ENCRYPT, LETS_ENCRYPT_STAGING, Authority, connect
@@ -33,10 +34,13 @@ from services.acme.contract import (
 )
 from services.acme.order import Issued, order_certificate
 from services.configuration import apply_configuration
+from services.ddns.challenge import DnsAnswerer
+from services.ddns.result import make_client
 from services.names import public_names
 from services.owners import find_owner
 from services.results import load_result, save_result
 from services.units import Units
+from services.ways import HTTP_01, choose_challenge
 
 RESULT = "acme"
 
@@ -63,11 +67,11 @@ def look_after_certificate(
     if not is_clock_synchronised(paths):
         logger.info("the clock is not set yet, and certificates are about dates; later")
         return load_state(paths)
-    answerer = find_answerer(paths, settings)
-    wanted = Wanted(names=names.all, method=answerer.kind)
     with (paths.runtime / "acme.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         state = load_state(paths)
+        answerer = find_answerer(paths, settings, state.method)
+        wanted = Wanted(names=names.all, method=answerer.kind)
         while (step := plan(state, wanted, clock())).act is not Act.NOTHING:
             logger.info("%s", step.why)
             state = renewed_for(state, wanted)
@@ -86,8 +90,16 @@ def load_state(paths: Paths) -> AcmeState:
     return replace(state, certified=(), ends=0.0, renew_at=0.0)
 
 
-def find_answerer(paths: Paths, _settings: Settings) -> Answerer:
-    return Webroot(paths)
+def find_answerer(paths: Paths, settings: Settings, before: str) -> Answerer:
+    """How the names are proved now; ``before`` is the method of the last attempt."""
+    public, names = settings.public, public_names(settings)
+    assert public is not None
+    assert names is not None
+    if choose_challenge(paths, public, names, before) == HTTP_01:
+        return Webroot(paths)
+    assert public.ddns is not None
+    client = make_client(public.ddns, load_secrets(paths.secrets))
+    return DnsAnswerer(client=client, clock=time)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,7 +111,7 @@ class Attempt:
 
     def run(self, state: AcmeState, act: Act, authorities: Authorities) -> AcmeState:
         """One rehearsal or one certificate, and the state after it."""
-        died = CertificateError("the last attempt did not come to its end", kind="slow")
+        died = CertificateError("the attempt that was begun has not ended yet", kind="slow")
         save_result(self.paths, RESULT, after_failure(state, died, self.clock()))
         counted = state
         try:

@@ -27,7 +27,8 @@ from services.ddns.result import RESULT, DdnsResult, account_mark, make_client
 from services.ddns.verify import Authorities, agreed, ask_addresses, find_authorities
 from services.names import public_names
 from services.results import load_result, save_result
-from services.wan import WanAddresses, load_wan
+from services.wan import WanAddresses
+from services.ways import published
 
 # Name servers are asked again and again after an update, but not for longer than a unit may take.
 SEEN_SECONDS = 60.0
@@ -86,11 +87,21 @@ class Job:
             at=world.clock.time(),
             provider=ddns.provider,
             name=ddns.name,
-            wanted=load_wan(paths),
+            wanted=WanAddresses(),
             problem="",
             hint="",
             next_at=0.0,
         )
+        self._find_wanted()
+
+    def _find_wanted(self) -> None:
+        assert self._settings.public is not None
+        try:
+            wanted = published(self._paths, self._settings.public)
+        except NetworkError as error:
+            self._complain(error.message, error.hint or "")
+        else:
+            self._result = replace(self._result, wanted=wanted)
 
     def run(self, *, again: bool) -> DdnsResult:
         if again:
@@ -134,7 +145,7 @@ class Job:
                 "look for another device, such as the router, that updates this name; "
                 "then: hearthctl ddns --again",
             )
-        elif not self._result.wanted.known:
+        elif not self._result.wanted.known and not self._result.problem:
             self._complain(
                 "no address is known that the world could reach",
                 "look at: hearthctl doctor address",

@@ -15,28 +15,30 @@ from pathlib import Path
 from appliance.deadline import Clock
 from appliance.log import logger
 from appliance.paths import Paths
-from appliance.settings import load_settings
+from appliance.settings import Public, Way, load_settings
 from firstboot.network import judge
 from services.address import Facts, Kind, Reachability, kind_of
+from services.ddns.result import RESULT as DDNS
+from services.ddns.result import DdnsResult
 from services.measure import ask_echoes
 from services.portmap import contract
 from services.portmap.contract import State
 from services.portmap.keeper import Keeper
-from services.portmap.mapper import PINHOLES, PORTS
 from services.portmap.place import Place, find_place
 from services.portmap.search import makers, makers6
 from services.reach import PORTMAP, AddressResult, PortmapResult
+from services.redirect import keep_redirect
 from services.results import load_result, save_result
 from services.units import Units
 from services.wan import RESULT as ADDRESS
 from services.wan import WanAddresses
+from services.ways import published, wanted_pinholes, wanted_ports
 
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 # What the services' keepers ask for: no more than one question in ten minutes (Dyn's policy), and
 # none without a reason but once a day.
 ECHO_PAUSE = 600.0
 ECHO_LONGEST = 86400.0
-HTTPS = 443
 DDNS_UNIT = "hearth-ddns.service"
 
 
@@ -50,41 +52,84 @@ def keep_ports(paths: Paths, units: Units, *, urgent: bool = False, clock: Clock
     place = find_place()
     if settings is None or settings.public is None:
         return give_back(paths, before, place, clock)
-    boot = BOOT_ID.read_text().strip()
-    ports = Keeper(makers(place, former=before.ports.former), clock).run(
-        before.ports,
-        contract.Facts(
-            boot=boot, lan=place.lan, gateway=place.gateway, wanted=PORTS, urgent=urgent
-        ),
-    )
-    pinholes = Keeper(makers6(place), clock).run(
-        before.pinholes,
-        contract.Facts(boot=boot, lan=place.ipv6, gateway=place.gateway6, wanted=PINHOLES),
-    )
+    before = give_back_unwanted(paths, before, settings.public, place, clock)
+    ports, pinholes = open_wanted(before, settings.public, place, clock, urgent=urgent)
     if contract.is_news(before.ports, ports) or contract.is_news(before.pinholes, pinholes):
         save_result(paths, PORTMAP, PortmapResult(ports=ports, pinholes=pinholes))
     known = load_result(paths, ADDRESS, AddressResult)
-    found = note_address(paths, known, make_facts(place, ports), place, now=time.time())
-    if settings.public.ddns is not None and (known is None or known.wan != found.wan):
-        logger.info("a new address, %s: the name is to follow", " and ".join(found.wan.known))
+    found = note_address(
+        paths, known, make_facts(place, ports, settings.public.port), place, now=time.time()
+    )
+    if is_name_behind(paths, settings.public, place):
+        logger.info("a new address: the name is to follow")
         units.start(DDNS_UNIT, wait=False)
-    verdict = found.finding.verdict.value
-    logger.info("%s: %d of %d ports open", verdict, len(ports.held), len(PORTS))
-    # 443 alone will do for everything; the others are a comfort.
-    return 0 if any(one.port.external == HTTPS for one in ports.held) else 1
+    logger.info("%s: open are %s", found.finding.verdict.value, name_open(ports, pinholes))
+    return 0 if is_enough(settings.public, ports, pinholes) else 1
+
+
+def open_wanted(
+    before: PortmapResult, public: Public, place: Place, clock: Clock, *, urgent: bool
+) -> tuple[State, State]:
+    """Ports over IPv4 and pinholes over IPv6, as the way in needs them."""
+    boot = BOOT_ID.read_text().strip()
+    ports, pinholes = before.ports, before.pinholes
+    if wanted := wanted_ports(public):
+        facts = contract.Facts(
+            boot=boot, lan=place.lan, gateway=place.gateway, wanted=wanted, urgent=urgent
+        )
+        ports = Keeper(makers(place, former=ports.former), clock).run(ports, facts)
+    if wanted := wanted_pinholes(public):
+        facts = contract.Facts(boot=boot, lan=place.ipv6, gateway=place.gateway6, wanted=wanted)
+        # Rules first: through a pinhole the pages would be seen from outside.
+        keep_redirect(wanted=bool(place.ipv6))
+        pinholes = Keeper(makers6(place), clock).run(pinholes, facts)
+    return ports, pinholes
+
+
+def is_name_behind(paths: Paths, public: Public, place: Place) -> bool:
+    """Whether the job that looks after the name has not seen where it is to lead now."""
+    if public.ddns is None or public.way is Way.TUNNEL:
+        return False
+    wanted = published(paths, public, place)
+    told = load_result(paths, DDNS, DdnsResult)
+    return bool(wanted.known) and (told is None or told.wanted != wanted)
+
+
+def name_open(ports: State, pinholes: State) -> str:
+    names = [str(one.port.external) for one in ports.held]
+    names += [f"{one.port.external} (IPv6)" for one in pinholes.held]
+    return ", ".join(names) or "none"
+
+
+def is_enough(public: Public, ports: State, pinholes: State) -> bool:
+    """The one port that everything needs; the others are a comfort."""
+    if public.way in (Way.TUNNEL, Way.HOME):
+        return True
+    held = pinholes.held if public.way is Way.IPV6 else ports.held
+    return any(one.port.external == public.port for one in held)
+
+
+def give_back_unwanted(
+    paths: Paths, before: PortmapResult, public: Public, place: Place, clock: Clock
+) -> PortmapResult:
+    """All of it, when any of it is not wanted any more: the owner has chosen another way in."""
+    held = {one.port for one in (*before.ports.held, *before.pinholes.held)}
+    if held <= {*wanted_ports(public), *wanted_pinholes(public)}:
+        return before
+    give_back(paths, before, place, clock)
+    return load_result(paths, PORTMAP, PortmapResult) or PortmapResult()
 
 
 def give_back(paths: Paths, before: PortmapResult, place: Place, clock: Clock) -> int:
     """Close what we have opened: the server is for the LAN only, or about to be reset."""
     if before.ports.held:
         before = PortmapResult(
-            ports=Keeper(makers(place, former=before.ports.former), clock).release(
-                before.ports, PORTS
-            ),
+            ports=Keeper(makers(place, former=before.ports.former), clock).release(before.ports),
             pinholes=before.pinholes,
         )
     if before.pinholes.held:
-        pinholes = Keeper(makers6(place), clock).release(before.pinholes, PINHOLES)
+        pinholes = Keeper(makers6(place), clock).release(before.pinholes)
+        keep_redirect(wanted=False)
         before = PortmapResult(ports=before.ports, pinholes=pinholes)
     if before != PortmapResult():
         save_result(paths, PORTMAP, before)
@@ -143,7 +188,7 @@ def is_echo_due(before: AddressResult, router_wan: str, ipv6: str, now: float) -
     return is_new or is_blind or age >= ECHO_LONGEST
 
 
-def make_facts(place: Place, ports: State) -> Facts:
+def make_facts(place: Place, ports: State, port: int) -> Facts:
     """What the router showed; the echo services come to it."""
     refusals = {one.port.external: one.cause for one in ports.problems}
     return Facts(
@@ -151,7 +196,7 @@ def make_facts(place: Place, ports: State) -> Facts:
         gateway=place.gateway,
         protocol=ports.spoke,
         router_wan=ports.address,
-        refusal=refusals.get(HTTPS),
+        refusal=refusals.get(port),
         is_mapped=bool(ports.held),
         ipv6=place.ipv6,
     )

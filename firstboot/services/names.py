@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from appliance.settings import Reach, Settings
 
+HTTPS = 443
+
 
 @dataclass(frozen=True, kw_only=True)
 class PublicNames:
@@ -17,6 +19,7 @@ class PublicNames:
     server: str
     homeserver: str
     client: str | None = None
+    port: int = HTTPS
 
     @property
     def all(self) -> tuple[str, ...]:
@@ -26,12 +29,13 @@ class PublicNames:
 
     @property
     def client_url(self) -> str:
-        return f"https://{self.homeserver}"
+        at = "" if self.port == HTTPS else f":{self.port}"
+        return f"https://{self.homeserver}{at}"
 
     @property
     def delegate(self) -> str:
-        """What .well-known/matrix/server says: with it, 443 alone is enough."""
-        return f"{self.homeserver}:443"
+        """What .well-known/matrix/server says: with it, one port is enough."""
+        return f"{self.homeserver}:{self.port}"
 
 
 def public_names(settings: Settings) -> PublicNames | None:
@@ -39,9 +43,10 @@ def public_names(settings: Settings) -> PublicNames | None:
     if settings.server.reach is not Reach.PUBLIC or settings.public is None:
         return None
     name = settings.server.name
+    port = settings.public.port
     if not settings.public.sub_names:
-        return PublicNames(server=name, homeserver=name)
-    return PublicNames(server=name, homeserver=f"matrix.{name}", client=f"chat.{name}")
+        return PublicNames(server=name, homeserver=name, port=port)
+    return PublicNames(server=name, homeserver=f"matrix.{name}", client=f"chat.{name}", port=port)
 
 
 def client_url(settings: Settings) -> str:

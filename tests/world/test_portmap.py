@@ -298,19 +298,22 @@ def test_mappings_of_others_stay(tmp_path: Path) -> None:
         assert rules.count("dnat") == 1
 
 
-def test_an_ipv6_firewall_is_opened_for_the_public_listeners_only(tmp_path: Path) -> None:
-    """PCP makes pinholes; through them an outsider reaches 8443, and 443 stays shut."""
+def test_an_ipv6_firewall_is_opened_and_leads_to_the_public_listeners_only(tmp_path: Path) -> None:
+    """PCP makes pinholes; an outsider at 443 gets the listener on 8443, a neighbour does not."""
     with home(tmp_path, VARIANTS["ipv6-firewall"]) as (world, job):
         address = wait_for_ipv6(world)
         answer(world.lan, 8443)
-        answer(world.lan, 443)
-        assert call(world.wan.host, address, 8443) == ""
+        assert call(world.wan.host, address, 443) == ""
         job.run()
         pinholes = job.result("portmap")["pinholes"]
-        assert {one["port"]["external"] for one in pinholes["held"]} == {8080, 8443, 8448}
+        assert {one["port"]["external"] for one in pinholes["held"]} == {80, 443, 8448}
         assert job.result("address")["wan"]["ipv6"] == address
-        assert call(world.wan.host, address, 8443)
-        assert call(world.wan.host, address, 443) == ""
+        assert call(world.wan.host, address, 443)
+        assert call(world.lan, address, 443) == ""
+        answer(world.lan, 443)  # where the pages are
+        assert call(world.lan, address, 443)
+        job.run("--release")
+        assert "hearth_public" not in world.lan.run(["nft", "list", "tables"]).stdout
 
 
 def wait_for_ipv6(world: World) -> str:

@@ -47,15 +47,15 @@ class Keeper:
             self._mappers.clear()
         return replace(state, requests=state.requests + requests)
 
-    def release(self, state: State, ports: tuple[Port, ...]) -> State:
+    def release(self, state: State) -> State:
         """Give back what we hold; a router that does not answer forgets it within the hour."""
         if not state.held or state.protocol not in self._ways:
             return State(former=state.former, requests=state.requests)
         mapper: Mapper | None = None
         try:
             mapper = self._ways[state.protocol]()
-            for port in ports:
-                mapper.unmap(port)
+            for one in state.held:
+                mapper.unmap(one.port)
         except Refused as error:
             logger.warning("the router did not take back a port: %s", error)
         finally:

@@ -17,13 +17,11 @@ class Port:
 
 
 # To the public listeners only (architecture, section 6): never to the pages on 80 and 443.
-PORTS = (
-    Port(external=80, internal=8080),
-    Port(external=443, internal=8443),
-    Port(external=8448, internal=8448),
-)
-# IPv6 has no translation: a pinhole is for the port that we listen on.
-PINHOLES = tuple(Port(external=port.internal, internal=port.internal) for port in PORTS)
+HTTPS = Port(external=443, internal=8443)
+PORTS = (Port(external=80, internal=8080), HTTPS, Port(external=8448, internal=8448))
+# IPv6 has no translation in the router, so it is ours to lead what comes in to the same listeners
+# (services.redirect).
+PINHOLES = tuple(Port(external=port.external, internal=port.external) for port in PORTS)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,7 +20,10 @@ from services.ddns.client import Client
 from services.ddns.outcome import Kind
 from services.ddns.result import DdnsResult, make_client
 from services.ddns.verify import Authorities, find_authorities
-from services.results import load_result
+from services.portmap.contract import Held, State
+from services.portmap.mapper import PINHOLES
+from services.reach import PORTMAP, PortmapResult
+from services.results import load_result, save_result
 from services.wan import load_wan
 from unit.services.appliance_files import SECRETS, SERVER_NAME, make_appliance
 from unit.services.ddns.bench import at_endpoint
@@ -75,6 +78,9 @@ class House:
         (self.paths.results / "address.json").write_text(
             json.dumps({"verdict": "open", "wan": wan})
         )
+        # IPv6 is published only when the router lets it in.
+        held = tuple(Held(port=port, lease=3600, renewed=0.0) for port in PINHOLES)
+        save_result(self.paths, PORTMAP, PortmapResult(pinholes=State(held=held)))
 
     def run(self, *, after: float = 0.0, again: bool = False) -> DdnsResult:
         self.clock.now += after

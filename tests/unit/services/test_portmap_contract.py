@@ -139,7 +139,7 @@ def test_a_mapping_for_good_is_made_once(clock: FakeClock) -> None:
             clock.sleep(HOUR / 2)
         assert {one.lease for one in state.held} == {0}
         assert gateway.asked["AddPortMapping"] == 2 * 3  # each asked with a lease first
-        state = keeper.release(state, PORTS)
+        state = keeper.release(state)
         assert gateway.table == {}
         assert state.held == ()
 
