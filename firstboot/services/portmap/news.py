@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import socket
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from services.portmap.contract import is_another_life
 
@@ -46,17 +46,29 @@ def join(listener: socket.socket, group: str, interface: str) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Life:
-    """A router that counts ``epoch`` seconds at our time ``heard``; PCP tells no address."""
+    """A router that counts ``epoch`` seconds at our time ``heard``; PCP tells no address.
 
-    address: str = ""
-    epoch: int
+    ``lines`` are those of its table that were asked for: port, client, the client's port.
+    """
+
     heard: float
+    address: str = ""
+    epoch: int | None = None
+    lines: frozenset[tuple[int, str, int]] | None = None
 
     def goes_on_in(self, later: Life) -> bool:
-        """Whether ``later`` is the same life, at the same address outside."""
-        if is_another_life(later.heard - self.heard, later.epoch - self.epoch):
+        """Whether ``later`` is the same life, at the same address outside, with nothing lost."""
+        ours, (begin, end) = later.heard - self.heard, (self.epoch, later.epoch)
+        if begin is not None and end is not None and is_another_life(ours, end - begin):
+            return False
+        if self.lines is not None and later.lines is not None and not self.lines <= later.lines:
             return False
         return not (self.address and later.address) or self.address == later.address
+
+    def followed_by(self, later: Life) -> Life:
+        """``later``, and what it does not tell as it was; but seconds belong to their moment."""
+        lines = self.lines if later.lines is None else later.lines
+        return replace(later, address=later.address or self.address, lines=lines)
 
 
 def parse_announcement(packet: bytes, now: float) -> Life | None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import ipaddress
 import struct
 from dataclasses import dataclass
@@ -55,6 +53,10 @@ def make_nonce(machine_id: str, port: Port) -> bytes:
     Derived from the machine's identity, as systemd does for its applications, so that it needs
     no place of its own to be kept in.
     """
+    # OpenSSL weighs more than all of hearth-router, which asks but never maps.
+    import hashlib
+    import hmac
+
     words = f"hearth pcp {port.internal}".encode()
     return hmac.new(machine_id.encode(), words, hashlib.sha256).digest()[:NONCE_BYTES]
 
