@@ -18,6 +18,12 @@ class Clock(Protocol):
     def sleep(self, seconds: float, /) -> None: ...
 
 
+class WallClock(Clock, Protocol):
+    """Also tells the date, as seconds since the epoch (time(2))."""
+
+    def time(self) -> float: ...
+
+
 class Deadline:
     """A point in time, ``seconds`` from now."""
 

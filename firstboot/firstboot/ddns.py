@@ -11,9 +11,8 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Protocol
 
-from appliance.deadline import Clock, wait_until
+from appliance.deadline import WallClock, wait_until
 from appliance.errors import DeadlineError, NetworkError
 from appliance.log import logger
 from appliance.paths import Paths
@@ -36,10 +35,6 @@ SEEN_EVERY = 2.0
 # While all is well, the authorities are asked this often whether it still is.
 VERIFY_SECONDS = 3600.0
 ALIAS_SECONDS = 3600.0
-
-
-class WallClock(Clock, Protocol):
-    def time(self) -> float: ...
 
 
 @dataclass(frozen=True, kw_only=True)

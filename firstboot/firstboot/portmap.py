@@ -9,10 +9,11 @@ to give back what an earlier choice has opened.
 from __future__ import annotations
 
 import time
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from appliance.deadline import Clock
+from appliance.deadline import WallClock
 from appliance.log import logger
 from appliance.paths import Paths
 from appliance.settings import Public, Way, load_settings
@@ -25,7 +26,7 @@ from services.portmap import contract
 from services.portmap.contract import State
 from services.portmap.keeper import Keeper
 from services.portmap.place import Place, find_place
-from services.portmap.search import makers, makers6
+from services.portmap.search import Maker, makers, makers6
 from services.reach import PORTMAP, AddressResult, PortmapResult
 from services.redirect import keep_redirect
 from services.results import load_result, save_result
@@ -42,24 +43,42 @@ ECHO_LONGEST = 86400.0
 DDNS_UNIT = "hearth-ddns.service"
 
 
-def keep_ports(paths: Paths, units: Units, *, urgent: bool = False, clock: Clock = time) -> int:
+def read_boot_id() -> str:
+    return BOOT_ID.read_text().strip()
+
+
+@dataclass(frozen=True, kw_only=True)
+class World:
+    """What is outside; tests have their own."""
+
+    clock: WallClock = time
+    boot_id: Callable[[], str] = read_boot_id
+    place: Callable[[], Place] = find_place
+    ways: Callable[..., dict[str, Maker]] = makers
+    ways6: Callable[[Place], dict[str, Maker]] = makers6
+    redirect: Callable[..., None] = keep_redirect
+
+
+def keep_ports(
+    paths: Paths, units: Units, *, urgent: bool = False, world: World | None = None
+) -> int:
     """One run of the job; the exit code."""
+    world = world or World()
     # Taken first: what is heard while this runs is for the next run.
     urgent = paths.router_news.exists() or urgent
     paths.router_news.unlink(missing_ok=True)
     before = load_result(paths, PORTMAP, PortmapResult) or PortmapResult()
     settings = load_settings(paths.settings)
-    place = find_place()
+    place = world.place()
     if settings is None or settings.public is None:
-        return give_back(paths, before, place, clock)
-    before = give_back_unwanted(paths, before, settings.public, place, clock)
-    ports, pinholes = open_wanted(before, settings.public, place, clock, urgent=urgent)
+        return give_back(paths, before, place, world)
+    before = give_back_unwanted(paths, before, settings.public, place, world)
+    ports, pinholes = open_wanted(before, settings.public, place, world, urgent=urgent)
     if contract.is_news(before.ports, ports) or contract.is_news(before.pinholes, pinholes):
         save_result(paths, PORTMAP, PortmapResult(ports=ports, pinholes=pinholes))
     known = load_result(paths, ADDRESS, AddressResult)
-    found = note_address(
-        paths, known, make_facts(place, ports, settings.public.port), place, now=time.time()
-    )
+    facts = make_facts(place, ports, settings.public.port)
+    found = note_address(paths, known, facts, place, now=world.clock.time())
     if is_name_behind(paths, settings.public, place):
         logger.info("a new address: the name is to follow")
         units.start(DDNS_UNIT, wait=False)
@@ -68,21 +87,22 @@ def keep_ports(paths: Paths, units: Units, *, urgent: bool = False, clock: Clock
 
 
 def open_wanted(
-    before: PortmapResult, public: Public, place: Place, clock: Clock, *, urgent: bool
+    before: PortmapResult, public: Public, place: Place, world: World, *, urgent: bool
 ) -> tuple[State, State]:
     """Ports over IPv4 and pinholes over IPv6, as the way in needs them."""
-    boot = BOOT_ID.read_text().strip()
+    boot = world.boot_id()
     ports, pinholes = before.ports, before.pinholes
     if wanted := wanted_ports(public):
         facts = contract.Facts(
             boot=boot, lan=place.lan, gateway=place.gateway, wanted=wanted, urgent=urgent
         )
-        ports = Keeper(makers(place, former=ports.former), clock).run(ports, facts)
+        ports = Keeper(world.ways(place, former=ports.former), world.clock).run(ports, facts)
     if wanted := wanted_pinholes(public):
         facts = contract.Facts(boot=boot, lan=place.ipv6, gateway=place.gateway6, wanted=wanted)
         # Rules first: through a pinhole the pages would be seen from outside.
-        keep_redirect(wanted=bool(place.ipv6))
-        pinholes = Keeper(makers6(place), clock).run(pinholes, facts)
+        if place.ipv6:
+            world.redirect(wanted=True)
+        pinholes = Keeper(world.ways6(place), world.clock).run(pinholes, facts)
     return ports, pinholes
 
 
@@ -110,26 +130,24 @@ def is_enough(public: Public, ports: State, pinholes: State) -> bool:
 
 
 def give_back_unwanted(
-    paths: Paths, before: PortmapResult, public: Public, place: Place, clock: Clock
+    paths: Paths, before: PortmapResult, public: Public, place: Place, world: World
 ) -> PortmapResult:
     """All of it, when any of it is not wanted any more: the owner has chosen another way in."""
     held = {one.port for one in (*before.ports.held, *before.pinholes.held)}
     if held <= {*wanted_ports(public), *wanted_pinholes(public)}:
         return before
-    give_back(paths, before, place, clock)
+    give_back(paths, before, place, world)
     return load_result(paths, PORTMAP, PortmapResult) or PortmapResult()
 
 
-def give_back(paths: Paths, before: PortmapResult, place: Place, clock: Clock) -> int:
+def give_back(paths: Paths, before: PortmapResult, place: Place, world: World) -> int:
     """Close what we have opened: the server is for the LAN only, or about to be reset."""
     if before.ports.held:
-        before = PortmapResult(
-            ports=Keeper(makers(place, former=before.ports.former), clock).release(before.ports),
-            pinholes=before.pinholes,
-        )
+        keeper = Keeper(world.ways(place, former=before.ports.former), world.clock)
+        before = replace(before, ports=keeper.release(before.ports))
     if before.pinholes.held:
-        pinholes = Keeper(makers6(place), clock).release(before.pinholes)
-        keep_redirect(wanted=False)
+        pinholes = Keeper(world.ways6(place), world.clock).release(before.pinholes)
+        world.redirect(wanted=False)
         before = PortmapResult(ports=before.ports, pinholes=pinholes)
     if before != PortmapResult():
         save_result(paths, PORTMAP, before)
@@ -139,7 +157,7 @@ def give_back(paths: Paths, before: PortmapResult, place: Place, clock: Clock) -
 def release_ports(paths: Paths) -> int:
     """``hearthctl portmap --release``: for a reset."""
     before = load_result(paths, PORTMAP, PortmapResult) or PortmapResult()
-    return give_back(paths, before, find_place(), time)
+    return give_back(paths, before, find_place(), World())
 
 
 def note_address(
