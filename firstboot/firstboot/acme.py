@@ -34,6 +34,7 @@ from services.acme.contract import (
 )
 from services.acme.order import Issued, order_certificate
 from services.configuration import apply_configuration
+from services.ddns.bound import bind
 from services.ddns.challenge import DnsAnswerer
 from services.ddns.result import make_client
 from services.names import public_names
@@ -98,8 +99,9 @@ def find_answerer(paths: Paths, settings: Settings, before: str) -> Answerer:
     if choose_challenge(paths, public, names, before) == HTTP_01:
         return Webroot(paths)
     assert public.ddns is not None
-    client = make_client(public.ddns, load_secrets(paths.secrets))
-    return DnsAnswerer(client=client, clock=time)
+    secrets = load_secrets(paths.secrets)
+    client = make_client(public.ddns, secrets)
+    return DnsAnswerer(client=bind(paths, client, public.ddns, secrets, time), clock=time)
 
 
 @dataclass(frozen=True, kw_only=True)

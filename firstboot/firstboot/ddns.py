@@ -6,7 +6,6 @@ a refusal that waits for the owner.
 
 from __future__ import annotations
 
-import fcntl
 import sys
 import time
 from collections.abc import Callable
@@ -22,7 +21,7 @@ from services.ddns.client import Client
 from services.ddns.contract import Adopt, Rest, Stop, Update, Wait, Wanted
 from services.ddns.outcome import EXPLAINED, Outcome
 from services.ddns.provider import SubNames
-from services.ddns.result import RESULT, DdnsResult, account_mark, make_client
+from services.ddns.result import RESULT, DdnsResult, account_mark, hold_lock, make_client
 from services.ddns.verify import Authorities, agreed, ask_addresses, find_authorities
 from services.names import public_names
 from services.results import load_result, save_result
@@ -57,10 +56,7 @@ def follow_address(
     if settings is None or settings.public is None or settings.public.ddns is None:
         return None
     secrets = load_secrets(paths.secrets)
-    paths.runtime.mkdir(parents=True, exist_ok=True)
-    # The timer's run and the owner's may meet; the provider is to see one of them.
-    with (paths.runtime / "ddns.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with hold_lock(paths):
         job = Job(paths, settings, settings.public.ddns, secrets, world or World())
         return job.run(again=again)
 

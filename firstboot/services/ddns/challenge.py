@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from appliance.deadline import Clock, wait_until
 from appliance.errors import NetworkError
-from services.ddns.client import Client
 from services.ddns.outcome import Outcome
-from services.ddns.provider import Txt
+from services.ddns.provider import Provider, Txt
 from services.ddns.verify import Authorities, ask_txt, find_authorities
 
 LABEL = "_acme-challenge"
@@ -17,11 +17,20 @@ SEEN_SECONDS = 300.0
 ASK_SECONDS = 5.0
 
 
+class TxtClient(Protocol):
+    """An account, or one that asks only when the provider's contract allows."""
+
+    @property
+    def provider(self) -> Provider: ...
+    def set_txt(self, name: str, value: str) -> Outcome: ...
+    def clear_txt(self, name: str, value: str) -> Outcome: ...
+
+
 @dataclass(frozen=True, kw_only=True)
 class DnsAnswerer:
     """Fits services.acme.challenge.Answerer. ``authorities`` only where tests know them."""
 
-    client: Client
+    client: TxtClient
     clock: Clock
     authorities: Authorities | None = None
     kind: str = field(default="dns-01", init=False)

@@ -98,15 +98,19 @@ class Stop:
 Decision = Update | Adopt | Wait | Rest | Stop
 
 
+def remember(state: ContractState, now: float, account: str) -> ContractState:
+    """The state, for this account and this clock."""
+    state = _with_clock(state, now)
+    if state.account == account:
+        return state
+    # The owner changed something. What was acknowledged was so for another account.
+    earliest = state.attempted_at + OWNER_SECONDS if state.attempted_at else 0.0
+    return ContractState(account=account, attempted_at=state.attempted_at, not_before=earliest)
+
+
 def observe(state: ContractState, now: float, wanted: Wanted) -> ContractState:
     """The state, with what has changed around it taken in; ask ``plan`` afterwards."""
-    state = _with_clock(state, now)
-    if state.account != wanted.account:
-        # The owner changed something. What was acknowledged was so for another account.
-        earliest = state.attempted_at + OWNER_SECONDS if state.attempted_at else 0.0
-        state = ContractState(
-            account=wanted.account, attempted_at=state.attempted_at, not_before=earliest
-        )
+    state = remember(state, now, wanted.account)
     before, after = state.acknowledged, wanted.addresses
     is_missing = bool((before.ipv4 and not after.ipv4) or (before.ipv6 and not after.ipv6))
     if not is_missing:
@@ -168,6 +172,13 @@ def conclude(
             not_before=0.0,
             failures=0,
         )
+    return refused(state, now, outcome, provider)
+
+
+def refused(
+    state: ContractState, now: float, outcome: Outcome, provider: Provider
+) -> ContractState:
+    """The state after an answer that is not what was asked for, whatever that was."""
     if outcome.is_stop:
         return replace(state, stop=outcome.kind, stop_said=outcome.said, failures=0)
     failures = state.failures + 1

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import hmac
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from appliance.paths import Paths
 from appliance.settings import Ddns, Secrets
 from services.ddns.client import Client
 from services.ddns.contract import ContractState
@@ -43,6 +47,15 @@ class DdnsResult:
     problem: str = ""
     hint: str = ""
     next_at: float = 0.0
+
+
+@contextmanager
+def hold_lock(paths: Paths) -> Iterator[None]:
+    """The timer's run, the owner's and a certificate's may meet: the provider sees one of them."""
+    paths.runtime.mkdir(parents=True, exist_ok=True)
+    with (paths.runtime / "ddns.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def make_client(ddns: Ddns, secrets: Secrets) -> Client:

@@ -13,9 +13,19 @@ import pytest
 
 from appliance.errors import NetworkError, UsageError
 from appliance.paths import Paths
-from appliance.settings import Ddns, Public, Reach, Secrets, Settings, load_settings, save_toml
+from appliance.settings import (
+    Ddns,
+    Public,
+    Reach,
+    Secrets,
+    Settings,
+    load_secrets,
+    load_settings,
+    save_toml,
+)
 from firstboot.ddns import World, follow_address
 from firstboot.doctor import find_checks
+from services.ddns.bound import BoundClient, bind
 from services.ddns.client import Client
 from services.ddns.outcome import Kind
 from services.ddns.result import DdnsResult, make_client
@@ -90,6 +100,15 @@ class House:
         # What is saved is what is returned, or the next run would know less.
         assert load_result(self.paths, "ddns", DdnsResult) == result
         return result
+
+    def bound(self) -> BoundClient:
+        """The account as whoever wants a certificate has it."""
+        settings, secrets = load_settings(self.paths.settings), load_secrets(self.paths.secrets)
+        assert settings is not None
+        assert settings.public is not None
+        assert settings.public.ddns is not None
+        ddns = settings.public.ddns
+        return bind(self.paths, self._client(ddns, secrets), ddns, secrets, self.clock)
 
     def _client(self, ddns: Ddns, secrets: Secrets) -> Client:
         return at_endpoint(make_client(ddns, secrets), self.url)
@@ -238,6 +257,30 @@ def test_names_beneath_are_made_once(house: House) -> None:
     count = len(house.ledger.requests)
     house.run(after=7200)
     assert len(house.ledger.requests) == count
+
+
+@pytest.mark.parametrize("house", ["desec"], indirect=True)
+def test_a_certificate_asks_no_more_of_the_provider_than_the_job_may(house: House) -> None:
+    """dns-01 at a provider in trouble, then with a token that it refuses."""
+    house.run()
+    house.ledger.mode = "429"
+    assert house.bound().set_txt(f"_acme-challenge.{SERVER_NAME}", "x").kind is Kind.LIMITED
+    house.clock.now += 300
+    said = house.bound().set_txt(f"_acme-challenge.{SERVER_NAME}", "x")
+    assert (said.kind, said.retry_after) == (Kind.LIMITED, 300.0)
+    house.ledger.mode = "fine"
+    house.clock.now += 301
+    assert house.bound().set_txt(f"_acme-challenge.{SERVER_NAME}", "x").is_done
+    house.choose("desec", secret="wrong")
+    house.clock.now += 60
+    assert house.bound().set_txt(f"_acme-challenge.{SERVER_NAME}", "y").kind is Kind.BADAUTH
+    count = len(house.ledger.requests)
+    house.clock.now += 86400
+    assert house.bound().clear_txt(f"_acme-challenge.{SERVER_NAME}", "x").kind is Kind.BADAUTH
+    house.measure(SECOND)
+    assert house.run().contract.stop is Kind.BADAUTH
+    assert len(house.ledger.requests) == count
+    assert house.ledger.breaches == []
 
 
 @pytest.mark.parametrize("mode", ["fine", "echo", "html", "abuse", "hang-up"])
