@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from appliance.settings import Reach, Software
+from appliance.settings import Reach, Software, Way
 from appliance.state import Phase
 
 
@@ -107,11 +107,22 @@ OWN_DNS = "none"
 
 
 @dataclass(frozen=True, kw_only=True)
+class WayOffer:
+    """A way in, as it stands for this connection and provider; ``obstacle`` is why it cannot be."""
+
+    way: Way
+    is_recommended: bool = False
+    obstacle: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Draft:
     """Empty strings are questions not answered yet; ``software_chosen`` after SaveHomeserver.
 
     ``provider`` is one of GetProviders' or OWN_DNS; ``names`` are all those that must lead here,
-    ``client_url`` the one that apps connect to: both only for a public server.
+    ``client_url`` the one that apps connect to: both only for a public server. ``ways`` are those
+    that page "way" offers, the best first; ``way_chosen`` after SaveWay, and as long as the choice
+    can be.
     """
 
     revision: int = 0
@@ -129,6 +140,10 @@ class Draft:
     address_note: str = ""
     names: tuple[str, ...] = ()
     client_url: str = ""
+    way: Way = Way.PORTS
+    port: int = 443
+    way_chosen: bool = False
+    ways: tuple[WayOffer, ...] = ()
     software: Software = Software.SYNAPSE
     software_chosen: bool = False
     network: Measured = field(default_factory=Measured)

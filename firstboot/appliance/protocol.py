@@ -12,7 +12,7 @@ from typing import Any, get_args
 
 from appliance.answers import Done, Draft, File, Providers, Result, Session, Status
 from appliance.errors import ConfigError, FieldError, HearthError, error_classes
-from appliance.settings import Reach, Software
+from appliance.settings import Reach, Software, Way
 from appliance.tables import parse_table, to_table
 
 # The answers belong to the protocol; whoever speaks it finds them here.
@@ -126,6 +126,19 @@ class StartAddressCheck:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SaveWay:
+    """Page "way", for a public server: how the world gets in. ``port`` counts for Way.PORT only.
+
+    Result: Draft.
+    """
+
+    session: str = field(repr=False)
+    revision: int
+    way: Way
+    port: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class SaveHomeserver:
     """Page "homeserver". Result: Draft."""
 
@@ -186,6 +199,7 @@ Request = (
     | GetProviders
     | SaveAddress
     | StartAddressCheck
+    | SaveWay
     | SaveHomeserver
     | Apply
     | MakeRecoveryFile
@@ -207,6 +221,7 @@ RESULTS: dict[type[Request], type[Any]] = {
     GetProviders: Providers,
     SaveAddress: Draft,
     StartAddressCheck: Done,
+    SaveWay: Draft,
     SaveHomeserver: Draft,
     Apply: Done,
     MakeRecoveryFile: File,

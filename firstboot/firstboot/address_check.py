@@ -14,7 +14,8 @@ from appliance.errors import HearthError, NetworkError, StateError
 from appliance.log import logger
 from appliance.paths import Paths
 from appliance.settings import Ddns, Secrets, load_secrets
-from firstboot.draft import DraftBook, StoredDraft, public_settings
+from firstboot.draft import DraftBook
+from firstboot.stored import StoredDraft, public_settings
 from services.ddns.client import Client
 from services.ddns.outcome import Kind
 from services.ddns.result import make_client

@@ -23,6 +23,7 @@ from appliance.protocol import (
     Apply,
     Claim,
     Done,
+    Draft,
     EraseData,
     File,
     GetAuthority,
@@ -37,6 +38,7 @@ from appliance.protocol import (
     SaveHomeserver,
     SaveOwner,
     SaveServer,
+    SaveWay,
     Session,
     SignIn,
     SignOut,
@@ -54,7 +56,7 @@ from firstboot.door import Door, internal_error, listen
 from firstboot.gate import Gate
 from firstboot.host import Host, SystemHost
 from firstboot.preseed import Checked, load_preseed, redact_claim_code
-from firstboot.setup import Setup
+from firstboot.setup import Save, Setup
 from firstboot.status import load_facts, measure_status
 
 if TYPE_CHECKING:
@@ -189,10 +191,10 @@ class Agent:
                 self.gate.sessions.require(request.session)
                 with self._lock:
                     return self.setup.show(self.preseed)
-            case SaveOwner() | PassNetwork() | SaveServer() | SaveAddress() | SaveHomeserver():
-                self.gate.sessions.require(request.session)
-                with self._lock:
-                    return self.setup.save(request)
+            case PassNetwork() | SaveOwner() | SaveServer() | SaveAddress() | SaveWay():
+                return self._save(request)
+            case SaveHomeserver():
+                return self._save(request)
             case StartNetworkCheck() | StartAddressCheck():
                 return self._start_check(request)
             case GetProviders():
@@ -226,6 +228,11 @@ class Agent:
             session = self.gate.take_claim()
         self.on_change()
         return session
+
+    def _save(self, request: Save) -> Draft:
+        self.gate.sessions.require(request.session)
+        with self._lock:
+            return self.setup.save(request)
 
     def _start_check(self, request: StartNetworkCheck | StartAddressCheck) -> Done:
         self.gate.sessions.require(request.session)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 from appliance.answers import OWN_DNS
@@ -10,14 +10,10 @@ from appliance.errors import ConflictError, FieldError, StateError
 from appliance.paths import Paths
 from appliance.protocol import Draft, SaveAddress
 from appliance.settings import (
-    Device,
-    Owner,
-    Public,
     Reach,
     Secrets,
-    Server,
-    Settings,
     Software,
+    Way,
     load_secrets,
     load_toml,
     save_toml,
@@ -28,64 +24,9 @@ from appliance.validate import (
     check_server_name,
     check_timezone,
 )
+from firstboot.stored import LABELS, StoredDraft, public_settings, settings_from
 from services.names import public_names
 from services.passwords import hash_secret
-
-LABELS = {
-    "owner_name": "your name",
-    "timezone": "the time zone",
-    "password": "the password",
-    "server_name": "the server name",
-    "reach": "who can reach it",
-    "provider": "what makes the name lead here",
-    "ddns_name": "what makes the name lead here",
-    "ddns_username": "what makes the name lead here",
-    "ddns_endpoint": "what makes the name lead here",
-    "ddns_secret": "the token or password of the provider",
-    "software": "the homeserver",
-}
-
-
-@dataclass(frozen=True, kw_only=True)
-class StoredDraft:
-    """The answers, and for each the revision that changed it last.
-
-    ``address_for`` is the server name for which page "address" was answered; ``address_note`` what
-    its answer made us say.
-    """
-
-    revision: int = 0
-    owner_name: str = ""
-    timezone: str = ""
-    network_seen: bool = False
-    server_name: str = ""
-    reach: Reach = Reach.LAN
-    provider: str = ""
-    ddns_name: str = ""
-    ddns_username: str = ""
-    ddns_endpoint: str = ""
-    address_for: str = ""
-    address_note: str = ""
-    software: Software = Software.SYNAPSE
-    changed: dict[str, int] = field(default_factory=dict)
-
-    @property
-    def is_public(self) -> bool:
-        return self.reach is Reach.PUBLIC
-
-    @property
-    def has_address(self) -> bool:
-        """Whether page "address" was answered, for the name as it is now."""
-        return bool(self.provider) and self.address_for == self.server_name
-
-    @property
-    def address_number(self) -> int:
-        """Another one for every other answer to page "address" or about the server's name."""
-        return max((self.changed.get(key, 0) for key in ADDRESS_KEYS), default=0)
-
-
-ADDRESS_KEYS = ("provider", "ddns_name", "ddns_username", "ddns_endpoint", "ddns_secret",
-                "server_name")  # fmt: skip
 
 
 class DraftBook:
@@ -119,6 +60,9 @@ class DraftBook:
             address_note=stored.address_note,
             names=names.all if names else (),
             client_url=names.client_url if names else "",
+            way=stored.way,
+            port=stored.port,
+            way_chosen="way" in stored.changed,
             software=stored.software,
             software_chosen="software" in stored.changed,
         )
@@ -176,6 +120,17 @@ class DraftBook:
             replace(stored, address_for=stored.server_name, address_note=judged.note)
         )
 
+    def save_way(self, revision: int, way: Way, port: int) -> Draft:
+        from firstboot.way_answers import judge_way
+
+        stored = self.load()
+        if not (stored.is_public and stored.has_address):
+            message = "Only a server that the world can reach needs a way in."
+            raise StateError(message, hint="choose what makes its name lead here first")
+        port = judge_way(public_settings(stored), stored.server_name, way, port)
+        answers: dict[str, Any] = {"way": way, "port": port}
+        return self._store(self._next(revision, answers))
+
     def save_homeserver(self, revision: int, software: Software) -> Draft:
         return self._store(self._next(revision, {"software": software}))
 
@@ -190,6 +145,10 @@ class DraftBook:
         check_server_name(stored.server_name, stored.reach)
         if stored.is_public and not stored.has_address:
             raise FieldError("provider", "Choose what makes the name lead here.")
+        if stored.is_public:
+            from firstboot.way_answers import judge_way
+
+            judge_way(public_settings(stored), stored.server_name, stored.way, stored.port)
         return stored
 
     def drop_unused(self) -> None:
@@ -237,28 +196,3 @@ class DraftBook:
             secrets, owner_password_hash=hash_secret(password), pending_password=password
         )
         save_toml(secrets, self._paths.secrets, mode=0o600)
-
-
-def settings_from(draft: StoredDraft, *, ssh_keys: tuple[str, ...] = ()) -> Settings:
-    """What the owner decided, as the services read it."""
-    return Settings(
-        owner=Owner(name=draft.owner_name),
-        device=Device(timezone=draft.timezone, ssh_keys=ssh_keys),
-        server=Server(name=draft.server_name, reach=draft.reach, software=draft.software),
-        public=public_settings(draft),
-    )
-
-
-def public_settings(draft: StoredDraft) -> Public | None:
-    """None for a server that only the home network reaches."""
-    if not draft.is_public:
-        return None
-    from firstboot.address_answers import AddressAnswers, public_of
-
-    answers = AddressAnswers(
-        provider=draft.provider,
-        name=draft.ddns_name,
-        username=draft.ddns_username,
-        endpoint=draft.ddns_endpoint,
-    )
-    return public_of(draft.server_name, answers)

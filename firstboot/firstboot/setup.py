@@ -19,6 +19,7 @@ from appliance.protocol import (
     SaveHomeserver,
     SaveOwner,
     SaveServer,
+    SaveWay,
     StartAddressCheck,
     StartNetworkCheck,
 )
@@ -26,11 +27,12 @@ from appliance.settings import save_toml
 from appliance.state import Phase, State, load_state, save_state
 from firstboot.checks import Checks
 from firstboot.door import ui_owner
-from firstboot.draft import DraftBook, settings_from
+from firstboot.draft import DraftBook
 from firstboot.host import Host
 from firstboot.preseed import Checked
+from firstboot.stored import settings_from
 
-Save = SaveOwner | PassNetwork | SaveServer | SaveAddress | SaveHomeserver
+Save = SaveOwner | PassNetwork | SaveServer | SaveAddress | SaveWay | SaveHomeserver
 
 
 class Setup:
@@ -94,8 +96,19 @@ class Setup:
         self._checks.start_address()
 
     def _with_checks(self, draft: Draft) -> Draft:
-        number = self.drafts.load().address_number
-        return replace(draft, network=self._checks.network(), address=self._checks.address(number))
+        stored = self.drafts.load()
+        draft = replace(
+            draft,
+            network=self._checks.network(),
+            address=self._checks.address(stored.address_number),
+        )
+        if not draft.names:
+            return draft
+        from firstboot.way_answers import offer_ways
+
+        offers = offer_ways(self._paths, stored, draft.network)
+        is_possible = not any(one.obstacle for one in offers if one.way is draft.way)
+        return replace(draft, ways=offers, way_chosen=draft.way_chosen and is_possible)
 
     def _save_answers(self, request: Save) -> Draft:
         match request:
@@ -109,6 +122,8 @@ class Setup:
                 return self.drafts.save_address(request)
             case SaveServer():
                 return self.drafts.save_server(request.revision, request.name, request.reach)
+            case SaveWay():
+                return self.drafts.save_way(request.revision, request.way, request.port)
             case SaveHomeserver():
                 return self.drafts.save_homeserver(request.revision, request.software)
             case _:

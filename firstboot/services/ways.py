@@ -84,8 +84,8 @@ def can_prove_by_dns(public: Public, names: PublicNames) -> bool:
 def choose_challenge(paths: Paths, public: Public, names: PublicNames, before: str) -> str:
     """HTTP-01 where port 80 leads here, else DNS-01 where we can; once DNS-01, always DNS-01.
 
-    A moody router does not make us change our mind: an authority counts what fails. ``before`` is the method of
-    the last attempt.
+    A moody router does not make us change our mind: an authority counts what fails. ``before`` is
+    the method of the last attempt.
     """
     if not can_prove_by_dns(public, names):
         return HTTP_01

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from appliance.answers import ProviderForm
+from appliance.answers import CheckState, ProviderForm
 from appliance.protocol import Draft, Status
-from appliance.settings import Reach
+from appliance.settings import Reach, Way
 from appliance.state import Phase
 
+# services.address.Reachability, of which the pages know only what they have to.
+OPEN, OFFLINE = "open", "offline"
 NEXT = {
     "you": "network",
     "network": "server",
     "server": "homeserver",
     "address": "address/check",
-    "address/check": "homeserver",
+    "way": "homeserver",
     "homeserver": "review",
 }
 
@@ -40,6 +42,8 @@ def resume_page(draft: Draft) -> str:
         return "server" if draft.network_seen else "network"
     if needs_address(draft):
         return "address"
+    if needs_way(draft):
+        return "way"
     return "homeserver" if not draft.software_chosen else "review"
 
 
@@ -48,10 +52,23 @@ def needs_address(draft: Draft) -> bool:
     return draft.reach is Reach.PUBLIC and not draft.names
 
 
+def needs_way(draft: Draft) -> bool:
+    """Whether the owner has to choose how the world gets in.
+
+    Not where the router lets it in, nor where that is not known: then the router is tried.
+    """
+    if draft.reach is not Reach.PUBLIC or draft.way_chosen:
+        return False
+    is_measured = draft.network.state is CheckState.DONE and draft.network.kind != OFFLINE
+    return draft.way is not Way.PORTS or (is_measured and draft.network.kind != OPEN)
+
+
 def next_page(page: str, draft: Draft) -> str:
     """After ``page`` was answered with ``draft`` as the result."""
     if page == "server" and draft.reach is Reach.PUBLIC:
         return "address"
+    if page == "address/check":
+        return "way" if draft.way_chosen or needs_way(draft) else "homeserver"
     return NEXT[page]
 
 

@@ -59,6 +59,8 @@ LABELS = {
     "ddns_name": "Name at the provider",
     "ddns_username": "User name at the provider",
     "ddns_endpoint": "Address of the provider",
+    "way": "Way in",
+    "port": "Port",
     "software": "Homeserver",
 }
 

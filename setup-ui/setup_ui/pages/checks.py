@@ -11,7 +11,7 @@ from werkzeug.wrappers import Response as BaseResponse
 
 from appliance.protocol import PassNetwork, StartAddressCheck, StartNetworkCheck
 from setup_ui.context import agent, elsewhere, go, load_draft, session_token
-from setup_ui.flow import needs_address, resume_page
+from setup_ui.flow import needs_address, next_page, resume_page
 from setup_ui.pages.address import provider_title
 
 bp = Blueprint("checks", __name__, url_prefix="/setup")
@@ -59,6 +59,7 @@ def address() -> BaseResponse | str:
         found=draft.address,
         draft=draft,
         provider=provider_title(draft.provider),
+        next=next_page("address/check", draft),
         errors={},
     )
 

@@ -46,13 +46,16 @@ from setup_ui.forms import (
 from setup_ui.pages.address import ADDRESS, find_form, provider_title
 from setup_ui.pages.homeserver import HOMESERVER
 from setup_ui.pages.server import SERVER
+from setup_ui.pages.way import WAY
 from setup_ui.pages.you import YOU
 from setup_ui.timezones import UTC, load_zones
 
 logger = logging.getLogger("hearth")
 bp = Blueprint("setup", __name__, url_prefix="/setup")
 
-PAGES = {page.name: page for page in (YOU, SERVER, ADDRESS, HOMESERVER)}
+PAGES = {page.name: page for page in (YOU, SERVER, ADDRESS, WAY, HOMESERVER)}
+# Pages of a public server, all of them part of the step that gives it its name.
+PUBLIC_PAGES = (ADDRESS, WAY)
 UNPROCESSABLE, CONFLICT, UNAVAILABLE, NOT_FOUND = 422, 409, 503, 404
 AWAY = Problem(
     message="The appliance is not answering right now. Nothing was lost.",
@@ -81,6 +84,8 @@ def show(name: str) -> Response | str:
     draft = load_draft()
     if page is ADDRESS and not (needs_address(draft) or draft.names):
         return go("/setup/server")
+    if page is WAY and not draft.ways:
+        return go(f"/setup/{resume_page(draft)}")
     values = page.initial(draft, current_status())
     shown = Shown(values=values, revision=draft.revision, seen=seen_values(draft), errors={})
     return _render(page, shown, draft)
@@ -176,7 +181,7 @@ def _render(page: FormPage, shown: Shown, draft: Draft | None) -> str:
     status = known_status()
     return render_template(
         f"{page.name}.html",
-        step="server" if page is ADDRESS else page.name,
+        step="server" if page in PUBLIC_PAGES else page.name,
         shown=shown,
         values=shown.values,
         errors=shown.errors,

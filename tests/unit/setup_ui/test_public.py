@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from appliance.answers import Judgement
-from appliance.settings import Ddns, Public, Reach, load_secrets, load_settings
+from appliance.settings import Ddns, Public, Reach, Way, load_secrets, load_settings
 from appliance.state import Phase
 from services.acme.contract import AcmeState
 from services.ddns.result import DdnsResult
@@ -224,6 +224,95 @@ def test_the_provider_is_guessed_by_the_end_of_the_name(appliance: Appliance) ->
     forms = appliance.app.extensions["hearth"].agent.provider_forms()
     assert suggest_provider("a.dedyn.io", forms) == "desec"
     assert suggest_provider("home.example.org", forms) == ""
+
+
+# ---- the way in -------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def shut(owner: Owner, appliance: Appliance) -> Browser:
+    """A browser behind a carrier's NAT that has answered all about the name."""
+    browser = owner().submit(**YOU)
+    appliance.network_is("100.64.1.2")
+    browser.submit(action="/setup/network")
+    browser.submit(server_name=NAME, reach="public")
+    browser.get("/setup/address?provider=duckdns").submit(secret=TOKEN)
+    appliance.account_is(Judgement.GOOD, "good", "DuckDNS accepts what you typed.")
+    return browser.get("/setup/address/check")
+
+
+def test_a_router_that_lets_the_world_in_leaves_nothing_to_choose(
+    addressed: Browser, appliance: Appliance
+) -> None:
+    appliance.network_is("203.0.113.7")
+    appliance.account_is(Judgement.GOOD, "good", "DuckDNS accepts what you typed.")
+    addressed.get("/setup/address/check")
+    assert addressed.page.forms[-2].action == "/setup/homeserver"
+    addressed.get("/setup/homeserver").submit(software="synapse")
+    assert addressed.path == "/setup/review"
+    assert "through your router" in addressed.text
+
+
+def test_where_nothing_gets_in_the_ways_are_offered(shut: Browser) -> None:
+    assert shut.page.forms[-2].action == "/setup/way"
+    shut.get("/setup/")
+    assert shut.get("/setup/way").value("way") == "tunnel", "what is best behind a carrier's NAT"
+    for text in (
+        "Your provider shares one public IPv4 address",
+        "Through a rented server",
+        "Only who is at home can reach you",
+        "has no IPv6 address of its own",
+    ):
+        assert text in shut.text
+    assert shut.get("/").path == "/setup/way", "it is the first question that is open"
+
+
+def test_the_way_ends_in_the_settings(shut: Browser, appliance: Appliance) -> None:
+    shut.get("/setup/way").submit(way="port", port="4443")
+    assert shut.path == "/setup/homeserver"
+    shut.submit(software="synapse")
+    assert "by port 4443" in shut.text
+    assert f"matrix.{NAME}:4443" in shut.text
+    shut.submit()
+    settings = load_settings(appliance.paths.settings)
+    assert settings is not None
+    assert settings.public is not None
+    assert (settings.public.way, settings.public.port) == (Way.PORT, 4443)
+
+
+@pytest.mark.parametrize(("port", "problem"), [
+    ("443", "is what the first way opens"), ("0", "0 is not a port"), ("70000", "is not a port"),
+    ("x", "Write the number of a port"), ("", "Write the number of a port"),
+])  # fmt: skip
+def test_a_port_that_cannot_be_is_refused(shut: Browser, port: str, problem: str) -> None:
+    shut.get("/setup/way").submit(way="port", port=port)
+    assert shut.status == 422
+    assert problem in shut.text
+    assert shut.value("way") == "port"
+
+
+def test_a_way_that_the_provider_cannot_serve_is_not_taken(
+    shut: Browser, appliance: Appliance
+) -> None:
+    shut.get("/setup/way").submit(way="home")
+    assert shut.path == "/setup/homeserver"
+    form = shut.get("/setup/address?provider=noip")
+    form.submit(name=NAME, username="u", secret="s-e-c-r-e-t")
+    assert shut.get("/").path == "/setup/way", "the choice of before cannot be any more"
+    assert "proved by a TXT record" in shut.text
+    assert shut.get("/setup/review").path == "/setup/way"
+    values = shut.get("/setup/way").page.forms[-1].values
+    shut.post("/setup/way", values | {"way": "home"})
+    assert shut.status == 422
+    shut.get("/setup/way").submit(way="ports")
+    assert shut.path == "/setup/homeserver"
+
+
+def test_a_server_of_the_home_network_has_no_way_in(owner: Owner) -> None:
+    browser = owner().submit(**YOU)
+    browser.submit(action="/setup/network")
+    browser.submit(server_name="hearth.local", reach="lan")
+    assert browser.get("/setup/way").path == "/setup/homeserver"
 
 
 # ---- the end ------------------------------------------------------------------------------------
