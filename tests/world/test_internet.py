@@ -22,6 +22,7 @@ from world.internet.options import VARIANTS, RouterOptions
 from world.internet.places import (
     ACME_DIRECTORY,
     CGNAT_ADDRESS,
+    CLOCK_NAMES,
     ECHO_URLS,
     LINE_ADDRESS,
     LINE_ADDRESS_AFTER,
@@ -79,6 +80,18 @@ with socket.socket(family, socket.SOCK_DGRAM) as asker:
         print(asker.recv(1100).hex())
     except TimeoutError:
         print("")
+"""
+
+
+# RFC 5905 7.3: what a client sends is little more than the version; the answer's stratum, and the
+# seconds since 1900 at which it was sent.
+ASK_TIME = """
+import socket, struct, sys
+with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asker:
+    asker.settimeout(5)
+    asker.sendto(b"\x23" + bytes(47), (sys.argv[1], 123))
+    answer = asker.recv(100)
+print(answer[1], struct.unpack(">I", answer[40:44])[0] - 2208988800)
 """
 
 
@@ -371,6 +384,15 @@ def test_the_second_homeserver_is_reached_by_its_name(tmp_path: Path) -> None:
         assert made.lan.run(["curl", "-sS", "--max-time", "5", url], check=False).returncode
         remote.start()
         assert remote.ask("GET", "/_matrix/client/v3/account/whoami", token=token) == who
+
+
+def test_the_time_is_told_under_the_names_that_debian_asks(tmp_path: Path) -> None:
+    with world(tmp_path, "plain") as made:
+        for name in CLOCK_NAMES:
+            told = made.lan.run(["python3", "-c", ASK_TIME, name]).stdout
+            stratum, seconds = map(int, told.split())
+            assert 1 <= stratum < 16
+            assert abs(seconds - time.time()) < 5
 
 
 def test_an_accepted_ddns_update_is_seen_in_the_dns(tmp_path: Path) -> None:

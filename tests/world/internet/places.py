@@ -17,6 +17,7 @@ ECHO_B = "198.51.100.31"
 REMOTE = "198.51.100.40"
 VPS = "198.51.100.50"
 OUTSIDER = "198.51.100.60"  # where somebody far away connects from
+CLOCK = "198.51.100.70"  # a time server, in the pool that Debian asks
 # The same last part as their IPv4 address.
 PREFIX6 = "2001:db8:ffff::"
 HAVE_IPV6 = (RESOLVER, NAMESERVER, DDNS, ECHO_A, ECHO_B, OUTSIDER, ACME, ACME_STAGING)
@@ -39,6 +40,8 @@ ECHO_URLS = (f"https://{ECHO_A_NAME}/", f"https://{ECHO_B_NAME}/")
 REMOTE_NAME = "remote.example.net"
 VPS_NAME = "vps.example.net"
 NAMESERVER_NAME = "ns.example.com"
+# timesyncd.conf(5), FallbackNTP as Debian builds it
+CLOCK_NAMES = tuple(f"{number}.debian.pool.ntp.org" for number in range(4))
 
 # Hosts whose names the DDNS endpoints answer to, and zones in which they sell names.
 DDNS_NAMES = (
@@ -54,7 +57,7 @@ DDNS_ZONES = (
 )  # fmt: skip
 OWNER_ZONE = "example.org"  # the owner's own, with an RFC 2136 key
 ZONES = (OWNER_ZONE, "example.com", "example.net", "letsencrypt.org", "ipify.org", "icanhazip.com",
-         *DDNS_ZONES)  # fmt: skip
+         "ntp.org", *DDNS_ZONES)  # fmt: skip
 
 OWNER_KEY = "owner"
 PROVIDER_KEY = "provider"
@@ -74,6 +77,7 @@ HOSTS: dict[str, str] = {
     NAMESERVER_NAME: NAMESERVER,
     **REAL_ECHO_NAMES,
     **dict.fromkeys(DDNS_NAMES, DDNS),
+    **dict.fromkeys(CLOCK_NAMES, CLOCK),
 }
 
 # ---- the line to the home

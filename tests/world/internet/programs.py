@@ -22,6 +22,8 @@ SUITE = "trixie"
 PACKAGES = (
     # names, certificates
     "bind9", "bind9-utils", "bind9-dnsutils", "pebble", "ca-certificates", "openssl",
+    # the time
+    "chrony",
     # the home router
     "nftables", "dnsmasq-base", "miniupnpd", "miniupnpd-nftables", "iproute2",
     # whoever is connected to it, and the appliance's own Python code

@@ -1,4 +1,4 @@
-"""Everything that is out there: names, certificate authority, address echo, DDNS providers."""
+"""Everything that is out there: names, certificate authority, time, address echo, DDNS."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from world.internet.places import (
     ACME_NAME,
     ACME_STAGING,
     ACME_STAGING_NAME,
+    CLOCK,
     DDNS,
     DDNS_NAMES,
     ECHO_A,
@@ -33,6 +34,18 @@ PEBBLES = {"acme": (ACME, ACME_NAME), "acme-staging": (ACME_STAGING, ACME_STAGIN
 PEBBLE_MANAGEMENT = 15000
 PEBBLE_PORT = 14000  # behind a front that has Let's Encrypt's own paths
 CERTIFICATE_SECONDS = 90 * 86400  # as Let's Encrypt's
+NTP_PORT = 123
+# It tells this machine's own time, as a good clock's, and never sets it (option -x).
+CHRONY = f"""
+bindaddress {CLOCK}
+port {NTP_PORT}
+allow all
+local stratum 1
+cmdport 0
+bindcmdaddress /
+pidfile /run/chronyd.pid
+user root
+"""
 DDNS_MODULE = "world.internet.ddns_endpoints"
 # An outage of the line as a modem shows it: the link is up, nothing passes.
 OUTAGE = """
@@ -53,7 +66,7 @@ class Wan:
 
     def start(self) -> None:
         """Returns when everything answers."""
-        addresses = {*(value for value, _ in PEBBLES.values()), RESOLVER, DDNS, *HAVE_IPV6}
+        addresses = {*(value for value, _ in PEBBLES.values()), RESOLVER, DDNS, CLOCK, *HAVE_IPV6}
         lines = [f"address add {address}/32 dev lo" for address in sorted(addresses)]
         lines += [f"address add {ipv6_of(address)}/128 dev lo" for address in HAVE_IPV6]
         self.host.batch_ip("\n".join(lines))
@@ -68,12 +81,14 @@ class Wan:
             self._start_pebble(name)
         self._start_echo()
         self._start_ddns()
+        self._start_clock()
         wait_for_names(self.host)
         for name in PEBBLES:
             self.host.wait_for_port(name, PEBBLE_MANAGEMENT, address=PEBBLES[name][0])
             self.roots.append(self._pebble_root(name))
             self.host.wait_for_port(f"{name}-front", 443, address=PEBBLES[name][0])
         self.host.wait_for_port("echo", 443, address=ECHO_A)
+        self.host.wait_for_port("clock", NTP_PORT, "udp", address=CLOCK)
 
     def attach_line(self, address: str, *, ipv6: str | None) -> None:
         """The gateway's side of device ``home``; prefix ``ipv6`` is the home's, by ``address``."""
@@ -139,3 +154,7 @@ class Wan:
         argv = ["python3", "-m", DDNS_MODULE, "--listen", f"{DDNS}:443",
                 "--certificate", certificate, "--key", key]  # fmt: skip
         self.host.start("ddns", argv)
+
+    def _start_clock(self) -> None:
+        (self.host.files / "chrony.conf").write_text(CHRONY)
+        self.host.start("clock", ["chronyd", "-d", "-x", "-f", "/srv/chrony.conf"])

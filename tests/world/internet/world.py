@@ -1,7 +1,8 @@
 """The Internet in a box: a home behind a router, and everything that it talks to out there.
 
     wan      resolver and authoritative DNS (bind9), two certificate authorities (pebble), two
-             address echoes and the DDNS providers over HTTPS; device `home` is the customer's line
+             address echoes and the DDNS providers over HTTPS, a time server (chrony); device
+             `home` is the customer's line
     carrier  only with a second or a carrier's NAT
     router   the home router: nftables, dnsmasq, miniupnpd, as RouterOptions says
     switch   the home's cables, which outlive the router's reboots
@@ -167,6 +168,13 @@ class World:
     def plug_in(self, host: Host, device: str = "eth0") -> None:
         """A cable from the home's switch to a host that cares for its address itself."""
         self._plug_in(host, device)
+
+    def add_tap(self, name: str) -> Path:
+        """A socket of the home's switch for a virtual machine; the namespace it is in."""
+        self.switch.batch_ip(
+            f"tuntap add dev {name} mode tap\nlink set {name} master cables\nlink set {name} up"
+        )
+        return Path(f"/proc/{self.switch.pid}/ns/net")
 
     def _plug_in(self, host: Host, device: str) -> None:
         port = f"to-{host.name}"
