@@ -15,7 +15,7 @@ from appliance.deadline import WallClock, wait_until
 from appliance.errors import DeadlineError, NetworkError
 from appliance.log import logger
 from appliance.paths import Paths
-from appliance.settings import Ddns, Secrets, Settings, load_secrets, load_settings
+from appliance.settings import Ddns, Secrets, Settings, Way, load_secrets, load_settings
 from services.ddns import contract
 from services.ddns.client import Client
 from services.ddns.contract import Adopt, Rest, Stop, Update, Wait, Wanted
@@ -24,9 +24,10 @@ from services.ddns.provider import SubNames
 from services.ddns.result import RESULT, DdnsResult, account_mark, hold_lock, make_client
 from services.ddns.verify import Authorities, agreed, ask_addresses, find_authorities
 from services.names import public_names
+from services.portmap.place import Place, find_place
 from services.results import load_result, save_result
 from services.wan import WanAddresses
-from services.ways import published
+from services.ways import published, resolve
 
 # Name servers are asked again and again after an update, but not for longer than a unit may take.
 SEEN_SECONDS = 60.0
@@ -43,6 +44,9 @@ class World:
     clock: WallClock = time
     client: Callable[[Ddns, Secrets], Client] = make_client
     authorities: Callable[[str], Authorities] = find_authorities
+    # What our own network's name server says; raises NetworkError where it knows no address.
+    at_home: Callable[[str], WanAddresses] = resolve
+    place: Callable[[], Place] = find_place
 
 
 def follow_address(
@@ -88,7 +92,7 @@ class Job:
     def _find_wanted(self) -> None:
         assert self._settings.public is not None
         try:
-            wanted = published(self._paths, self._settings.public)
+            wanted = published(self._paths, self._settings.public, self._world.place())
         except NetworkError as error:
             self._complain(error.message, error.hint or "")
         else:
@@ -105,6 +109,7 @@ class Job:
         self._result = replace(self._result, contract=state)
         self._follow(contract.plan(state, now, wanted, self._client.provider))
         self._make_aliases()
+        self._look_at_home()
         self._save()
         return self._result
 
@@ -227,6 +232,29 @@ class Job:
                 self._complain(f"{alias} could not be made: {outcome.problem}", outcome.hint)
                 return
             self._result = replace(self._result, aliases=(*self._result.aliases, alias))
+
+    def _look_at_home(self) -> None:
+        """Many routers hide names that lead to addresses at home: it could be an attack.
+
+        RFC 1918 addresses in answers from outside are what "DNS rebinding" uses.
+        """
+        assert self._settings.public is not None
+        is_due = self._settings.public.way is Way.HOME and self._result.is_correct
+        if not is_due or self._result.problem:
+            return
+        name = self._result.name
+        try:
+            found = self._world.at_home(name)
+        except NetworkError as error:
+            logger.info("%s", error.message)
+            found = WanAddresses()
+        if found.ipv4 != self._result.wanted.ipv4:
+            self._complain(
+                f"the name leads here, but your router's name server answers "
+                f"{found.ipv4 or 'nothing'} for {name}",
+                f"allow {name} in the router's settings under DNS rebind protection; after a "
+                "change of address it may also just take some minutes",
+            )
 
     def _complain(self, problem: str, hint: str) -> None:
         logger.warning("%s", problem)
