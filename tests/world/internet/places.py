@@ -1,7 +1,8 @@
 """Who has which address and name in the Internet in a box.
 
 Addresses are from the documentation ranges (RFC 5737, RFC 3849), but for those inside a carrier's
-network and a second router, which are private because that is what they show.
+network and a second router, which are private because that is what they show, and the second
+homeserver's: Synapse refuses to federate with documentation addresses.
 """
 
 from __future__ import annotations
@@ -14,9 +15,10 @@ ACME_STAGING = "198.51.100.11"
 DDNS = "198.51.100.20"
 ECHO_A = "198.51.100.30"
 ECHO_B = "198.51.100.31"
-REMOTE = "198.51.100.40"
+REMOTE = "192.175.48.40"  # AS112 (RFC 7535): public, and of no use to anybody else
 VPS = "198.51.100.50"
 OUTSIDER = "198.51.100.60"  # where somebody far away connects from
+TESTER = "198.51.100.70"
 CLOCK = "198.51.100.70"  # a time server, in the pool that Debian asks
 # The same last part as their IPv4 address.
 PREFIX6 = "2001:db8:ffff::"
@@ -39,6 +41,7 @@ REAL_ECHO_NAMES = {"api.ipify.org": ECHO_A, "ipv4.icanhazip.com": ECHO_B}
 ECHO_URLS = (f"https://{ECHO_A_NAME}/", f"https://{ECHO_B_NAME}/")
 REMOTE_NAME = "remote.example.net"
 VPS_NAME = "vps.example.net"
+TESTER_NAME = "federationtester.matrix.org"
 NAMESERVER_NAME = "ns.example.com"
 # timesyncd.conf(5), FallbackNTP as Debian builds it
 CLOCK_NAMES = tuple(f"{number}.debian.pool.ntp.org" for number in range(4))
@@ -74,6 +77,7 @@ HOSTS: dict[str, str] = {
     ECHO_B_NAME: ECHO_B,
     REMOTE_NAME: REMOTE,
     VPS_NAME: VPS,
+    TESTER_NAME: TESTER,
     NAMESERVER_NAME: NAMESERVER,
     **REAL_ECHO_NAMES,
     **dict.fromkeys(DDNS_NAMES, DDNS),
