@@ -108,11 +108,15 @@ OWN_DNS = "none"
 
 @dataclass(frozen=True, kw_only=True)
 class WayOffer:
-    """A way in, as it stands for this connection and provider; ``obstacle`` is why it cannot be."""
+    """A way in, as it stands for this connection and provider.
+
+    ``obstacle`` is why it cannot be; ``caution`` what the owner has to do before it works.
+    """
 
     way: Way
     is_recommended: bool = False
     obstacle: str = ""
+    caution: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

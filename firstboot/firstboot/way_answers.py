@@ -26,6 +26,17 @@ BEST = {
     Reachability.DOUBLE_NAT: Way.TUNNEL,
     Reachability.IPV6_ONLY: Way.IPV6,
 }
+ROUTERS = (Way.PORTS, Way.PORT)
+# What must happen before ports of the router lead here.
+CAUTIONS = {
+    Reachability.CGNAT: "Nobody reaches you this way until your provider gives you a public IPv4 "
+    "address of your own.",
+    Reachability.DOUBLE_NAT: "Nobody reaches you this way until the outer box is in bridge mode, "
+    "or forwards the ports to your router.",
+    Reachability.IPV6_ONLY: "Nobody reaches you this way: this line has no IPv4.",
+    Reachability.NO_IGD: "Nobody reaches you this way until you have forwarded the ports in your "
+    "router's own pages.",
+}
 
 
 def offer_ways(paths: Paths, draft: StoredDraft, network: Measured) -> tuple[WayOffer, ...]:
@@ -41,6 +52,7 @@ def offer_ways(paths: Paths, draft: StoredDraft, network: Measured) -> tuple[Way
             is_recommended=way is best,
             obstacle=_obstacle(public, draft.server_name, way)
             or _line_obstacle(way, found.wan if found else None),
+            caution=CAUTIONS.get(verdict, "") if verdict and way in ROUTERS else "",
         )
         for way in Way
     ]
@@ -61,7 +73,7 @@ def judge_way(public: Public | None, server_name: str, way: Way, port: int) -> i
     if not 0 < port <= HIGHEST_PORT:
         raise FieldError("port", f"{port} is not a port.", hint="for example 8448")
     if port in (HTTP, HTTPS):
-        message = f"Port {port} is what the first way opens; this one is for another port."
+        message = f"Port {port} is what “Through your router” opens; this is for another one."
         raise FieldError("port", message, hint="for example 8448")
     return port
 

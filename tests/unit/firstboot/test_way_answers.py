@@ -44,6 +44,14 @@ def test_the_best_way_comes_first(tmp_path: Path, verdict: Reachability, best: W
     assert next(iter(offers(tmp_path, verdict))) is best
 
 
+def test_no_way_promises_what_the_line_does_not_let_in(tmp_path: Path) -> None:
+    network = Measured(state=CheckState.DONE, kind="cgnat")
+    found = {one.way: one.caution for one in offer_ways(make_appliance(tmp_path), DRAFT, network)}
+    assert "until your provider gives you a public IPv4" in found[Way.PORTS]
+    assert found[Way.PORT] == found[Way.PORTS]
+    assert not any(found[way] for way in (Way.TUNNEL, Way.IPV6, Way.HOME))
+
+
 def test_ipv6_needs_an_address_of_that_kind(tmp_path: Path) -> None:
     assert "no IPv6 address" in offers(tmp_path / "a", Reachability.CGNAT)[Way.IPV6]
     found = offers(tmp_path / "b", Reachability.CGNAT, ipv6="2001:db8::1")
