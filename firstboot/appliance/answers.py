@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from appliance.settings import Reach, Software, Way
+from appliance.settings import TUNNEL_PORT, Reach, Software, Way
 from appliance.state import Phase
 
 
@@ -126,7 +126,7 @@ class Draft:
     ``provider`` is one of GetProviders' or OWN_DNS; ``names`` are all those that must lead here,
     ``client_url`` the one that apps connect to: both only for a public server. ``ways`` are those
     that page "way" offers, the best first; ``way_chosen`` after SaveWay, and as long as the choice
-    can be.
+    can be. ``tunnel_server`` counts for Way.TUNNEL.
     """
 
     revision: int = 0
@@ -148,10 +148,13 @@ class Draft:
     port: int = 443
     way_chosen: bool = False
     ways: tuple[WayOffer, ...] = ()
+    tunnel_server: str = ""
+    tunnel_port: int = TUNNEL_PORT
     software: Software = Software.SYNAPSE
     software_chosen: bool = False
     network: Measured = field(default_factory=Measured)
     address: Measured = field(default_factory=Measured)
+    tunnel: Measured = field(default_factory=Measured)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -139,6 +139,30 @@ class SaveWay:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SaveTunnel:
+    """Page "tunnel", for Way.TUNNEL: the rented server's name or IPv4 address. Result: Draft."""
+
+    session: str = field(repr=False)
+    revision: int
+    server: str
+    port: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class GetTunnelScript:
+    """The rented server's half, to be pasted there; it holds that server's key. Result: File."""
+
+    session: str = field(repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StartTunnelCheck:
+    """Try whether the rented server answers; GetDraft tells the finding. Result: Done."""
+
+    session: str = field(repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
 class SaveHomeserver:
     """Page "homeserver". Result: Draft."""
 
@@ -200,6 +224,9 @@ Request = (
     | SaveAddress
     | StartAddressCheck
     | SaveWay
+    | SaveTunnel
+    | GetTunnelScript
+    | StartTunnelCheck
     | SaveHomeserver
     | Apply
     | MakeRecoveryFile
@@ -208,26 +235,19 @@ Request = (
     | EraseData
 )
 REQUESTS: dict[str, type[Request]] = {cls.__name__: cls for cls in get_args(Request)}
+_DRAFT = (GetDraft, SaveOwner, PassNetwork, SaveServer, SaveAddress, SaveWay, SaveTunnel,
+          SaveHomeserver)  # fmt: skip
+_DONE = (SignOut, StartNetworkCheck, StartAddressCheck, StartTunnelCheck, Apply, AdoptData,
+         EraseData)  # fmt: skip
+_FILE = (GetTunnelScript, MakeRecoveryFile, GetAuthority)
 RESULTS: dict[type[Request], type[Any]] = {
     GetStatus: Status,
     Claim: Session,
     SignIn: Session,
-    SignOut: Done,
-    GetDraft: Draft,
-    SaveOwner: Draft,
-    StartNetworkCheck: Done,
-    PassNetwork: Draft,
-    SaveServer: Draft,
     GetProviders: Providers,
-    SaveAddress: Draft,
-    StartAddressCheck: Done,
-    SaveWay: Draft,
-    SaveHomeserver: Draft,
-    Apply: Done,
-    MakeRecoveryFile: File,
-    GetAuthority: File,
-    AdoptData: Done,
-    EraseData: Done,
+    **dict.fromkeys(_DRAFT, Draft),
+    **dict.fromkeys(_DONE, Done),
+    **dict.fromkeys(_FILE, File),
 }
 
 

@@ -15,6 +15,7 @@ from appliance.errors import ConfigError
 from appliance.tables import parse_table, to_table
 
 VERSION = 1
+TUNNEL_PORT = 51820  # WireGuard's usual one
 T = TypeVar("T")
 
 
@@ -87,7 +88,7 @@ class Tunnel:
     """
 
     server: str
-    port: int = 51820
+    port: int = TUNNEL_PORT
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,6 +129,7 @@ class Secrets:
     ddns_secret: str = field(default="", repr=False)
     tunnel_key: str = field(default="", repr=False)
     tunnel_vps_key: str = field(default="", repr=False)
+    tunnel_vps_public: str = field(default="", repr=False)
     tunnel_preshared: str = field(default="", repr=False)
 
 

@@ -30,6 +30,7 @@ from appliance.protocol import (
     GetDraft,
     GetProviders,
     GetStatus,
+    GetTunnelScript,
     MakeRecoveryFile,
     PassNetwork,
     Request,
@@ -38,12 +39,14 @@ from appliance.protocol import (
     SaveHomeserver,
     SaveOwner,
     SaveServer,
+    SaveTunnel,
     SaveWay,
     Session,
     SignIn,
     SignOut,
     StartAddressCheck,
     StartNetworkCheck,
+    StartTunnelCheck,
     Status,
     decode_request,
     encode_error,
@@ -56,13 +59,12 @@ from firstboot.door import Door, internal_error, listen
 from firstboot.gate import Gate
 from firstboot.host import Host, SystemHost
 from firstboot.preseed import Checked, load_preseed, redact_claim_code
-from firstboot.setup import Save, Setup
+from firstboot.setup import Check, Save, Setup
 from firstboot.status import load_facts, measure_status
 
 if TYPE_CHECKING:
     from services.olddata import OldOwner
 
-AUTHORITY_FILE = "hearth-authority.crt"
 RECOVERY_FILE = "hearth-recovery.bin"
 PREPARE_SECONDS = 60.0
 
@@ -193,10 +195,12 @@ class Agent:
                     return self.setup.show(self.preseed)
             case PassNetwork() | SaveOwner() | SaveServer() | SaveAddress() | SaveWay():
                 return self._save(request)
-            case SaveHomeserver():
+            case SaveTunnel() | SaveHomeserver():
                 return self._save(request)
-            case StartNetworkCheck() | StartAddressCheck():
+            case StartNetworkCheck() | StartAddressCheck() | StartTunnelCheck():
                 return self._start_check(request)
+            case GetTunnelScript():
+                return self._tunnel_script(request)
             case GetProviders():
                 return delegates.providers()
             case Apply():
@@ -204,7 +208,7 @@ class Agent:
             case MakeRecoveryFile():
                 return self._recovery_file(request)
             case GetAuthority():
-                return delegates.authority_file(self.paths, AUTHORITY_FILE)
+                return delegates.authority_file(self.paths)
             case AdoptData():
                 return self._adopt(request)
             case EraseData():
@@ -234,11 +238,17 @@ class Agent:
         with self._lock:
             return self.setup.save(request)
 
-    def _start_check(self, request: StartNetworkCheck | StartAddressCheck) -> Done:
+    def _start_check(self, request: Check) -> Done:
         self.gate.sessions.require(request.session)
         with self._lock:
             self.setup.start_check(request)
         return Done()
+
+    def _tunnel_script(self, request: GetTunnelScript) -> File:
+        self.gate.sessions.require(request.session)
+        with self._lock:
+            self.setup.require_tunnel()
+            return delegates.tunnel_script(self.paths)
 
     def _apply(self, request: Apply) -> Done:
         self.gate.sessions.require(request.session)

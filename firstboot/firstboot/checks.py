@@ -16,7 +16,7 @@ from services.wan import RESULT as NETWORK
 if TYPE_CHECKING:
     from services.address import Finding
 
-ADDRESS = "address-check"
+ADDRESS, TUNNEL = "address-check", "tunnel-check"
 LOST = Measured(
     state=CheckState.LOST,
     judgement=Judgement.BAD,
@@ -33,6 +33,7 @@ class Checks:
         self._host = host
         self._network = ResultWatch(paths.results / f"{NETWORK}.json", clock=clock)
         self._address = ResultWatch(paths.results / f"{ADDRESS}.json", clock=clock)
+        self._tunnel = ResultWatch(paths.results / f"{TUNNEL}.json", clock=clock)
 
     def start_network(self) -> None:
         """Nothing happens while one is running; the same holds for the other."""
@@ -44,6 +45,11 @@ class Checks:
         if self._address.state() is not CheckState.RUNNING:
             self._address.begin()
             self._host.start_address_check()
+
+    def start_tunnel(self) -> None:
+        if self._tunnel.state() is not CheckState.RUNNING:
+            self._tunnel.begin()
+            self._host.start_tunnel_check()
 
     def network(self) -> Measured:
         state = self._network.state()
@@ -59,9 +65,17 @@ class Checks:
         state = self._address.state()
         if state is not CheckState.DONE:
             return _without_result(state)
+        return self._tried(ADDRESS, answers)
+
+    def tunnel(self, answers: int) -> Measured:
+        """The same, for the rented server."""
+        state = self._tunnel.state()
+        return self._tried(TUNNEL, answers) if state is CheckState.DONE else _without_result(state)
+
+    def _tried(self, name: str, answers: int) -> Measured:
         from firstboot.address_check import AddressCheck
 
-        found = load_result(self._paths, ADDRESS, AddressCheck)
+        found = load_result(self._paths, name, AddressCheck)
         if found is None or found.answers != answers:
             return Measured()
         return Measured(

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from services.olddata import OldOwner
 
 CHILD_SECONDS = 120.0
+AUTHORITY_FILE, TUNNEL_FILE = "hearth-authority.crt", "hearth-vps.sh"
 
 
 def recovery_file(paths: Paths, passphrase: str, name: str) -> File:
@@ -30,6 +31,11 @@ def recovery_file(paths: Paths, passphrase: str, name: str) -> File:
     return File(name=name, content=_child(paths, "recovery-file", passphrase))
 
 
+def tunnel_script(paths: Paths) -> File:
+    """The rented server's half of the draft's tunnel; the keys of both are made where missing."""
+    return File(name=TUNNEL_FILE, content=_child(paths, "tunnel-script", ""))
+
+
 def providers() -> Providers:
     """The dynamic DNS providers that page "address" offers."""
     from firstboot.address_answers import provider_forms
@@ -37,11 +43,11 @@ def providers() -> Providers:
     return provider_forms()
 
 
-def authority_file(paths: Paths, name: str) -> File:
+def authority_file(paths: Paths) -> File:
     """The device's own CA certificate. Raises StateError where there is none yet."""
     from services.authority import authority_pem
 
-    return File(name=name, content=base64.b64encode(authority_pem(paths)).decode())
+    return File(name=AUTHORITY_FILE, content=base64.b64encode(authority_pem(paths)).decode())
 
 
 def authority_fingerprint(paths: Paths) -> str:

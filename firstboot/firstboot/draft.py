@@ -27,6 +27,7 @@ from appliance.validate import (
 from firstboot.stored import LABELS, StoredDraft, public_settings, settings_from
 from services.names import public_names
 from services.passwords import hash_secret
+from services.tunnel.keys import forget_keys
 
 
 class DraftBook:
@@ -63,6 +64,8 @@ class DraftBook:
             way=stored.way,
             port=stored.port,
             way_chosen="way" in stored.changed,
+            tunnel_server=stored.tunnel_server,
+            tunnel_port=stored.tunnel_port,
             software=stored.software,
             software_chosen="software" in stored.changed,
         )
@@ -131,6 +134,17 @@ class DraftBook:
         answers: dict[str, Any] = {"way": way, "port": port}
         return self._store(self._next(revision, answers))
 
+    def save_tunnel(self, revision: int, server: str, port: int) -> Draft:
+        from firstboot.tunnel_answers import judge_tunnel
+
+        stored = self.load()
+        if not (stored.is_public and stored.way is Way.TUNNEL):
+            message = "No rented server is wanted."
+            raise StateError(message, hint="choose the way in through one first")
+        tunnel = judge_tunnel(server, port)
+        answers: dict[str, Any] = {"tunnel_server": tunnel.server, "tunnel_port": tunnel.port}
+        return self._store(self._next(revision, answers))
+
     def save_homeserver(self, revision: int, software: Software) -> Draft:
         return self._store(self._next(revision, {"software": software}))
 
@@ -149,13 +163,20 @@ class DraftBook:
             from firstboot.way_answers import judge_way
 
             judge_way(public_settings(stored), stored.server_name, stored.way, stored.port)
+        if stored.lacks_tunnel:
+            raise FieldError("server", "Say which rented server the world comes in through.")
         return stored
 
     def drop_unused(self) -> None:
-        """A token of a provider that is not used after all."""
+        """A token of a provider that is not used after all, keys of a tunnel that is not."""
         stored, secrets = self.load(), load_secrets(self._paths.secrets)
-        if secrets.ddns_secret and not (stored.is_public and stored.provider != OWN_DNS):
-            save_toml(replace(secrets, ddns_secret=""), self._paths.secrets, mode=0o600)
+        used = secrets
+        if not (stored.is_public and stored.provider != OWN_DNS):
+            used = replace(used, ddns_secret="")
+        if stored.tunnel is None:
+            used = forget_keys(used)
+        if used != secrets:
+            save_toml(used, self._paths.secrets, mode=0o600)
 
     def forget(self) -> None:
         self._paths.draft.unlink(missing_ok=True)

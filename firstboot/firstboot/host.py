@@ -24,6 +24,10 @@ class Host(Protocol):
         """Start the unit that tries the answers of page "address". Returns at once."""
         ...
 
+    def start_tunnel_check(self) -> None:
+        """Start the unit that tries the tunnel of page "tunnel". Returns at once."""
+        ...
+
     def start_ssh(self) -> None: ...
 
     def renew_certificate(self) -> None:
@@ -44,6 +48,9 @@ class SystemHost:
 
     def start_address_check(self) -> None:
         self._start_again("hearth-ddns-check.service")
+
+    def start_tunnel_check(self) -> None:
+        self._start_again("hearth-tunnel-check.service")
 
     def start_ssh(self) -> None:
         self._start("ssh.service")

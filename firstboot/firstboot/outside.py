@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from appliance.answers import PORTS, Judgement, Outside
 from appliance.paths import Paths
-from appliance.settings import Settings
+from appliance.settings import Settings, Way
 from services.names import public_names
 from services.results import load_result
 from services.wan import RESULT as ADDRESS
@@ -16,8 +16,9 @@ if TYPE_CHECKING:
     from services.address import Finding
     from services.reach import PortmapResult
 
-NAME, CERTIFICATE = "name", "certificate"
+NAME, CERTIFICATE, TUNNEL = "name", "certificate", "tunnel"
 WAY_IN = "The way in through your router"
+TUNNEL_IN = "The way in through your rented server"
 HTTPS = 443
 ACME = "acme"  # firstboot.acme.RESULT; that module loads far more than the agent may
 
@@ -26,11 +27,18 @@ def outside_facts(paths: Paths, settings: Settings | None) -> tuple[Outside, ...
     """In the order in which they depend on each other; empty for a server of the home network."""
     if settings is None or public_names(settings) is None:
         return ()
-    facts = [ports_fact(paths)]
+    facts = [way_fact(paths, settings)]
     if settings.public is not None and settings.public.ddns is not None:
         facts.append(name_fact(paths, settings.public.ddns.name))
     facts.append(certificate_fact(paths, settings))
     return tuple(facts)
+
+
+def way_fact(paths: Paths, settings: Settings) -> Outside:
+    """Where what comes from outside gets in."""
+    if settings.public is not None and settings.public.way is Way.TUNNEL:
+        return tunnel_fact(paths)
+    return ports_fact(paths)
 
 
 def ports_fact(paths: Paths) -> Outside:
@@ -72,6 +80,32 @@ def _router_fact(found: PortmapResult) -> Outside:
         return _not_yet(PORTS, WAY_IN, "No port is open yet.")
     explanation = EXPLANATIONS[found.ports.problems[0].cause]
     return _not_yet(PORTS, WAY_IN, explanation.sentence, explanation.next_step)
+
+
+def tunnel_fact(paths: Paths) -> Outside:
+    from services.tunnel.diagnose import EXPLANATIONS
+    from services.tunnel.status import load_status
+
+    status, now = load_status(paths), time.monotonic()
+    if status is None:
+        return _not_yet(TUNNEL, TUNNEL_IN, "The tunnel has not been started yet.")
+    if status.is_alive(now):
+        detail = f"{status.server} hands on what comes in; it answered {status.age(now):.0f} s ago."
+        return Outside(name=TUNNEL, title=TUNNEL_IN, judgement=Judgement.GOOD, detail=detail)
+    if status.diagnosis is None and not status.problem:
+        return _not_yet(TUNNEL, TUNNEL_IN, "The tunnel has only just been started.")
+    detail = _sentence(status.problem)
+    next_step = "look at: journalctl -u hearth-tunnel"
+    if status.diagnosis is not None:
+        explanation = EXPLANATIONS[status.diagnosis.cause]
+        detail, next_step = explanation.sentence, explanation.next_step
+    return Outside(
+        name=TUNNEL,
+        title=TUNNEL_IN,
+        judgement=Judgement.BAD,
+        detail=detail,
+        next_step=next_step,
+    )
 
 
 def name_fact(paths: Paths, name: str) -> Outside:

@@ -79,6 +79,10 @@ def keep_ports(
     known = load_result(paths, ADDRESS, AddressResult)
     facts = make_facts(place, ports, settings.public.port)
     found = note_address(paths, known, facts, place, now=world.clock.time())
+    if settings.public.way is Way.TUNNEL:
+        from firstboot.tunnel_verbs import forget_foreign_key
+
+        forget_foreign_key(paths, settings)
     if is_name_behind(paths, settings.public, place):
         logger.info("a new address: the name is to follow")
         units.start(DDNS_UNIT, wait=False)

@@ -12,6 +12,7 @@ from types import FrameType
 
 from appliance.errors import HearthError
 from appliance.log import logger
+from appliance.notify import notify_ready
 from appliance.paths import Paths
 from firstboot.agent import Agent
 from firstboot.codes import show_code
@@ -172,14 +173,3 @@ def _start_ssh(agent: Agent) -> None:
         agent.host.start_ssh()
     except (HearthError, OSError):
         logger.exception("SSH could not be switched on")
-
-
-def notify_ready() -> None:
-    """Tell systemd that the socket answers: sd_notify(3), READY=1."""
-    address = os.environ.get("NOTIFY_SOCKET", "")
-    if not address:
-        return
-    if address.startswith("@"):
-        address = "\0" + address[1:]
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as notify:
-        notify.sendto(b"READY=1", address)

@@ -19,9 +19,11 @@ from appliance.protocol import (
     SaveHomeserver,
     SaveOwner,
     SaveServer,
+    SaveTunnel,
     SaveWay,
     StartAddressCheck,
     StartNetworkCheck,
+    StartTunnelCheck,
 )
 from appliance.settings import save_toml
 from appliance.state import Phase, State, load_state, save_state
@@ -32,7 +34,8 @@ from firstboot.host import Host
 from firstboot.preseed import Checked
 from firstboot.stored import settings_from
 
-Save = SaveOwner | PassNetwork | SaveServer | SaveAddress | SaveWay | SaveHomeserver
+Save = SaveOwner | PassNetwork | SaveServer | SaveAddress | SaveWay | SaveTunnel | SaveHomeserver
+Check = StartNetworkCheck | StartAddressCheck | StartTunnelCheck
 
 
 class Setup:
@@ -86,14 +89,25 @@ class Setup:
         self._require_open()
         return self._with_checks(self._save_answers(request))
 
-    def start_check(self, request: StartNetworkCheck | StartAddressCheck) -> None:
+    def start_check(self, request: Check) -> None:
         self._require_open()
-        if isinstance(request, StartNetworkCheck):
-            self._checks.start_network()
-            return
-        if not self.drafts.load().has_address:
-            raise StateError("There is no answer to check yet.", hint="choose a provider first")
-        self._checks.start_address()
+        match request:
+            case StartNetworkCheck():
+                self._checks.start_network()
+            case StartTunnelCheck():
+                self.require_tunnel()
+                self._checks.start_tunnel()
+            case _:
+                if not self.drafts.load().has_address:
+                    message = "There is no answer to check yet."
+                    raise StateError(message, hint="choose a provider first")
+                self._checks.start_address()
+
+    def require_tunnel(self) -> None:
+        self._require_open()
+        if self.drafts.load().tunnel is None:
+            message = "There is no rented server yet."
+            raise StateError(message, hint="say on page 'tunnel' which one it is")
 
     def _with_checks(self, draft: Draft) -> Draft:
         stored = self.drafts.load()
@@ -101,6 +115,7 @@ class Setup:
             draft,
             network=self._checks.network(),
             address=self._checks.address(stored.address_number),
+            tunnel=self._checks.tunnel(stored.tunnel_number),
         )
         if not draft.names:
             return draft
@@ -124,6 +139,8 @@ class Setup:
                 return self.drafts.save_server(request.revision, request.name, request.reach)
             case SaveWay():
                 return self.drafts.save_way(request.revision, request.way, request.port)
+            case SaveTunnel():
+                return self.drafts.save_tunnel(request.revision, request.server, request.port)
             case SaveHomeserver():
                 return self.drafts.save_homeserver(request.revision, request.software)
             case _:

@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from appliance.settings import Device, Owner, Public, Reach, Server, Settings, Software, Way
+from appliance.settings import (
+    TUNNEL_PORT,
+    Device,
+    Owner,
+    Public,
+    Reach,
+    Server,
+    Settings,
+    Software,
+    Tunnel,
+    Way,
+)
 
 LABELS = {
     "owner_name": "your name",
@@ -19,6 +30,8 @@ LABELS = {
     "ddns_secret": "the token or password of the provider",
     "way": "the way in",
     "port": "the way in",
+    "tunnel_server": "the rented server",
+    "tunnel_port": "the rented server",
     "software": "the homeserver",
 }
 
@@ -45,6 +58,8 @@ class StoredDraft:
     address_note: str = ""
     way: Way = Way.PORTS
     port: int = 443
+    tunnel_server: str = ""
+    tunnel_port: int = TUNNEL_PORT
     software: Software = Software.SYNAPSE
     changed: dict[str, int] = field(default_factory=dict)
 
@@ -61,6 +76,22 @@ class StoredDraft:
     def address_number(self) -> int:
         """Another one for every other answer to page "address" or about the server's name."""
         return max((self.changed.get(key, 0) for key in ADDRESS_KEYS), default=0)
+
+    @property
+    def tunnel(self) -> Tunnel | None:
+        """The rented server, where the world shall come in through one."""
+        if not (self.is_public and self.way is Way.TUNNEL and self.tunnel_server):
+            return None
+        return Tunnel(server=self.tunnel_server, port=self.tunnel_port)
+
+    @property
+    def lacks_tunnel(self) -> bool:
+        return self.is_public and self.way is Way.TUNNEL and not self.tunnel_server
+
+    @property
+    def tunnel_number(self) -> int:
+        """The same as address_number, for page "tunnel"."""
+        return max(self.changed.get(key, 0) for key in ("tunnel_server", "tunnel_port"))
 
 
 ADDRESS_KEYS = ("provider", "ddns_name", "ddns_username", "ddns_endpoint", "ddns_secret",
@@ -90,4 +121,4 @@ def public_settings(draft: StoredDraft) -> Public | None:
         endpoint=draft.ddns_endpoint,
     )
     public = public_of(draft.server_name, answers)
-    return replace(public, way=draft.way, port=draft.port)
+    return replace(public, way=draft.way, port=draft.port, tunnel=draft.tunnel)

@@ -36,11 +36,12 @@ from services.render import (
     render_templates,
 )
 from services.timezone import ensure_timezone
+from services.tunnel import layout as tunnel
 from services.units import Units
 
 SECRET_MODE = 0o640
 # Directories under Paths.rendered in which every file comes from a template.
-MANAGED = ("dendrite", "nginx", "postgresql", "synapse")
+MANAGED = ("dendrite", "nginx", "postgresql", "synapse", "wireguard")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,6 +145,7 @@ def load_plan(paths: Paths) -> Plan:
         templates += [*database.TEMPLATES, *homeserver.templates]
     if settings is not None and public_names(settings) is not None:
         templates += proxy.PUBLIC_TEMPLATES
+    templates += tunnel.templates_for(settings, secrets)
     return Plan(
         settings=settings,
         secrets=secrets,
@@ -179,6 +181,8 @@ def render_plan(paths: Paths, plan: Plan, *, config: Path) -> tuple[Rendered, ..
         "challenges": webroot(paths),
         "max_upload_mb": proxy.MAX_UPLOAD_MB,
     }
+    if settings is not None and (way := tunnel.find_tunnel(settings)) is not None:
+        values |= tunnel.values_of(way, plan.secrets)
     return render_templates(paths, plan.templates, values)
 
 
@@ -201,6 +205,9 @@ def check_plan(paths: Paths, plan: Plan) -> None:
                 database.check(paths, config)
             with progress(f"Checking {plan.homeserver.title}'s configuration"):
                 plan.homeserver.check(paths, config)
+        if tunnel.templates_for(plan.settings, plan.secrets):
+            with progress("Checking the tunnel's configuration"):
+                tunnel.check(config)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 

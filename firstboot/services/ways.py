@@ -50,7 +50,9 @@ def published(paths: Paths, public: Public, place: Place | None = None) -> WanAd
         case Way.HOME:
             return WanAddresses(ipv4=(place or find_place()).lan or None)
         case Way.TUNNEL:
-            return resolve(public.tunnel.server) if public.tunnel else WanAddresses()
+            # Only IPv4 is handed on (services.tunnel).
+            ipv4 = resolve(public.tunnel.server).ipv4 if public.tunnel else None
+            return WanAddresses(ipv4=ipv4)
         case Way.PORT:
             return WanAddresses(ipv4=wan.ipv4)
         case Way.PORTS:
@@ -89,7 +91,8 @@ def choose_challenge(paths: Paths, public: Public, names: PublicNames, before: s
     """
     if not can_prove_by_dns(public, names):
         return HTTP_01
-    if before == DNS_01 or public.way in WITHOUT_HTTP:
+    # The other end of a tunnel is not ours to look after: the certificate does not depend on it.
+    if before == DNS_01 or public.way in (*WITHOUT_HTTP, Way.TUNNEL):
         return DNS_01
     if public.way is not Way.PORTS:
         return HTTP_01

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from appliance.settings import Settings
+from appliance.settings import Settings, Way
 from firstboot.steps.account import CreateAdministrator
 from firstboot.steps.certificate import IssueCertificate
 from firstboot.steps.check import CheckEverything
@@ -12,7 +12,13 @@ from firstboot.steps.database import SetUpDatabase
 from firstboot.steps.device import SetTimezone
 from firstboot.steps.homeserver import StartHomeserver
 from firstboot.steps.identity import MakeIdentity
-from firstboot.steps.outside import GetCertificate, OpenPorts, PublishName, StayReachable
+from firstboot.steps.outside import (
+    GetCertificate,
+    OpenPorts,
+    PublishName,
+    StartTunnel,
+    StayReachable,
+)
 from firstboot.steps.secrets import MakeSecrets
 
 STEPS: tuple[Step, ...] = (
@@ -28,9 +34,11 @@ STEPS: tuple[Step, ...] = (
 )
 # After everything else: the homeserver works at home before the world is asked for anything.
 PUBLIC_STEPS: tuple[Step, ...] = (OpenPorts(), PublishName(), GetCertificate(), StayReachable())
+TUNNEL_STEPS: tuple[Step, ...] = (StartTunnel(), *PUBLIC_STEPS[1:])
 
 
 def find_steps(settings: Settings | None) -> tuple[Step, ...]:
     """What this setup needs."""
-    is_public = settings is not None and settings.public is not None
-    return STEPS + PUBLIC_STEPS if is_public else STEPS
+    if settings is None or settings.public is None:
+        return STEPS
+    return STEPS + (TUNNEL_STEPS if settings.public.way is Way.TUNNEL else PUBLIC_STEPS)

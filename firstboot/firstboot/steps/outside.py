@@ -11,12 +11,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from appliance.answers import Judgement, Outside
-from appliance.errors import HearthError
+from appliance.deadline import wait_until
+from appliance.errors import DeadlineError, HearthError
 from appliance.log import logger
-from firstboot.outside import certificate_fact, name_fact, ports_fact
+from firstboot.outside import certificate_fact, name_fact, ports_fact, tunnel_fact, way_fact
 from firstboot.steps.context import Context, NotYetError
 
 TARGET = "hearth-public.target"
+# Hands are shaken within a second; finding out why they are not takes longer.
+TUNNEL_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,32 @@ class OpenPorts:
 
     def apply(self, context: Context) -> None:
         _run_job(context, "hearth-portmap.service", lambda: ports_fact(context.paths))
+
+
+@dataclass(frozen=True)
+class StartTunnel:
+    """In place of OpenPorts, where the world comes in through a rented server."""
+
+    name: str = "public-tunnel"
+    title: str = "Connecting with your rented server"
+
+    def is_done(self, context: Context) -> bool:
+        return tunnel_fact(context.paths).judgement is Judgement.GOOD
+
+    def apply(self, context: Context) -> None:
+        context.report("Waiting for the rented server's answer")
+        _run_job(context, "hearth-tunnel.service", lambda: _settled_tunnel(context))
+
+
+def _settled_tunnel(context: Context) -> Outside:
+    def settled() -> bool:
+        return tunnel_fact(context.paths).judgement is not Judgement.UNSURE
+
+    try:
+        wait_until(settled, seconds=TUNNEL_SECONDS, what="an answer of the rented server")
+    except DeadlineError as error:
+        logger.info("%s", error.message)
+    return tunnel_fact(context.paths)
 
 
 @dataclass(frozen=True)
@@ -60,7 +89,7 @@ class GetCertificate:
 
     def apply(self, context: Context) -> None:
         public = context.settings.public
-        before = [ports_fact(context.paths)]
+        before = [way_fact(context.paths, context.settings)]
         if public is not None and public.ddns is not None:
             before.append(name_fact(context.paths, public.ddns.name))
         if any(fact.judgement is Judgement.BAD for fact in before):

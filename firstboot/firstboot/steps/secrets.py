@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 
 from appliance.settings import save_toml
 from firstboot.steps.context import Context
+from services.tunnel.keys import ensure_keys, has_keys
+from services.tunnel.layout import find_tunnel
 
 NAMES = ("registration_shared_secret", "macaroon_secret_key", "form_secret")
 
@@ -17,10 +19,14 @@ class MakeSecrets:
     title: str = "Making secrets"
 
     def is_done(self, context: Context) -> bool:
-        return all(getattr(context.secrets, name) for name in NAMES)
+        secrets = context.secrets
+        needs_keys = find_tunnel(context.settings) is not None and not has_keys(secrets)
+        return all(getattr(secrets, name) for name in NAMES) and not needs_keys
 
     def apply(self, context: Context) -> None:
         """Only missing ones: a new macaroon key would log everybody out."""
         present = context.secrets
         missing = {name: secrets.token_urlsafe(32) for name in NAMES if not getattr(present, name)}
         save_toml(replace(present, **missing), context.paths.secrets, mode=0o600)
+        if find_tunnel(context.settings) is not None:
+            ensure_keys(context.paths)

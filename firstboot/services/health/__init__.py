@@ -17,6 +17,7 @@ from services.health.portmap import PortmapCheck
 from services.health.reach import ReachCheck
 from services.health.result import Check
 from services.health.slot import SlotCheck
+from services.health.tunnel import TunnelCheck
 
 CHECKS: tuple[Check, ...] = (
     SlotCheck(),
@@ -34,5 +35,6 @@ CHECKS: tuple[Check, ...] = (
     ClientCheck(),
     ReachCheck(),
     PortmapCheck(),
+    TunnelCheck(),
     FailedUnitsCheck(),
 )

@@ -9,6 +9,7 @@ from services.portmap.causes import EXPLANATIONS
 from services.portmap.contract import Held
 from services.reach import PORTMAP, PortmapResult
 from services.results import load_result
+from services.tunnel.layout import find_tunnel
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,8 @@ class PortmapCheck:
     def run(self, examination: Examination) -> CheckResult:
         if examination.server.public is None:
             return passed("none is wanted: for the home network only, as chosen")
+        if find_tunnel(examination.server) is not None:
+            return passed("none is wanted: the world comes in through a rented server")
         result = load_result(examination.paths, PORTMAP, PortmapResult)
         if result is None:
             hint = "wait a minute, or run: systemctl start hearth-portmap"

@@ -54,6 +54,9 @@ class GroundedHost:
     def start_address_check(self) -> None:
         self.acts.append("address check")
 
+    def start_tunnel_check(self) -> None:
+        self.acts.append("tunnel check")
+
     def start_ssh(self) -> None:
         self.acts.append("ssh")
 

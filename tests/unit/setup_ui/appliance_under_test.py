@@ -70,6 +70,9 @@ class GroundedHost:
     def start_address_check(self) -> None:
         self.checks.append("address")
 
+    def start_tunnel_check(self) -> None:
+        self.checks.append("tunnel")
+
     def start_provisioning(self) -> None:
         self.acts.append("provision")
 
