@@ -17,6 +17,8 @@ NEXT = {
     "server": "homeserver",
     "address": "address/check",
     "way": "homeserver",
+    "tunnel": "tunnel/check",
+    "tunnel/check": "homeserver",
     "homeserver": "review",
 }
 
@@ -44,6 +46,8 @@ def resume_page(draft: Draft) -> str:
         return "address"
     if needs_way(draft):
         return "way"
+    if draft.way is Way.TUNNEL and draft.reach is Reach.PUBLIC and not draft.tunnel_server:
+        return "tunnel"
     return "homeserver" if not draft.software_chosen else "review"
 
 
@@ -69,6 +73,8 @@ def next_page(page: str, draft: Draft) -> str:
         return "address"
     if page == "address/check":
         return "way" if draft.way_chosen or needs_way(draft) else "homeserver"
+    if page == "way" and draft.way is Way.TUNNEL:
+        return "tunnel"
     return NEXT[page]
 
 

@@ -61,6 +61,8 @@ LABELS = {
     "ddns_endpoint": "Address of the provider",
     "way": "Way in",
     "port": "Port",
+    "tunnel_server": "Rented server",
+    "tunnel_port": "Port of the tunnel",
     "software": "Homeserver",
 }
 

@@ -2,6 +2,15 @@
 
 from __future__ import annotations
 
-from setup_ui.pages import access, checks, done, found, front, progress, setup
+from setup_ui.pages import access, checks, done, found, front, progress, setup, tunnel
 
-BLUEPRINTS = (front.bp, access.bp, checks.bp, setup.bp, progress.bp, done.bp, found.bp)
+BLUEPRINTS = (
+    front.bp,
+    access.bp,
+    checks.bp,
+    setup.bp,
+    tunnel.bp,
+    progress.bp,
+    done.bp,
+    found.bp,
+)

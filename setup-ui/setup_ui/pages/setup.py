@@ -12,6 +12,7 @@ from werkzeug.wrappers import Response
 from appliance.answers import OWN_DNS
 from appliance.errors import AccessError, ConflictError, HearthError
 from appliance.protocol import Apply, Draft, Request
+from appliance.settings import Way
 from appliance.state import Phase
 from setup_ui.client import AgentDownError
 from setup_ui.context import (
@@ -46,6 +47,7 @@ from setup_ui.forms import (
 from setup_ui.pages.address import ADDRESS, find_form, provider_title
 from setup_ui.pages.homeserver import HOMESERVER
 from setup_ui.pages.server import SERVER
+from setup_ui.pages.tunnel import TUNNEL
 from setup_ui.pages.way import WAY
 from setup_ui.pages.you import YOU
 from setup_ui.timezones import UTC, load_zones
@@ -53,9 +55,9 @@ from setup_ui.timezones import UTC, load_zones
 logger = logging.getLogger("hearth")
 bp = Blueprint("setup", __name__, url_prefix="/setup")
 
-PAGES = {page.name: page for page in (YOU, SERVER, ADDRESS, WAY, HOMESERVER)}
+PAGES = {page.name: page for page in (YOU, SERVER, ADDRESS, WAY, TUNNEL, HOMESERVER)}
 # Pages of a public server, all of them part of the step that gives it its name.
-PUBLIC_PAGES = (ADDRESS, WAY)
+PUBLIC_PAGES = (ADDRESS, WAY, TUNNEL)
 UNPROCESSABLE, CONFLICT, UNAVAILABLE, NOT_FOUND = 422, 409, 503, 404
 AWAY = Problem(
     message="The appliance is not answering right now. Nothing was lost.",
@@ -84,8 +86,10 @@ def show(name: str) -> Response | str:
     draft = load_draft()
     if page is ADDRESS and not (needs_address(draft) or draft.names):
         return go("/setup/server")
-    if page is WAY and not draft.ways:
+    if page in (WAY, TUNNEL) and not draft.ways:
         return go(f"/setup/{resume_page(draft)}")
+    if page is TUNNEL and draft.way is not Way.TUNNEL:
+        return go("/setup/way")
     values = page.initial(draft, current_status())
     shown = Shown(values=values, revision=draft.revision, seen=seen_values(draft), errors={})
     return _render(page, shown, draft)

@@ -121,6 +121,25 @@ function watchCheck() {
   setTimeout(poll, POLL_MS);
 }
 
+// The clipboard's own interface is for HTTPS only; selecting first serves everybody else.
+function offerCopies() {
+  for (const button of document.querySelectorAll("button[data-copy]")) {
+    const area = document.getElementById(button.dataset.copy);
+    button.hidden = false;
+    button.addEventListener("click", async () => {
+      area.focus();
+      area.select();
+      try {
+        await navigator.clipboard.writeText(area.value);
+      } catch {
+        if (!document.execCommand("copy")) return;
+      }
+      button.textContent = button.dataset.done;
+    });
+  }
+}
+
+offerCopies();
 prefillTimezone();
 showStrength();
 previewAddress();
