@@ -65,6 +65,7 @@ class Sandbox:
             ["bwrap", "--unshare-net", "--unshare-pid", "--unshare-ipc", "--unshare-uts",
              "--hostname", HOST_NAME, "--cap-add", "ALL", "--die-with-parent",
              "--ro-bind", str(self.tree), "/", "--proc", "/proc", "--dev", "/dev",
+             "--dev-bind-try", "/dev/net/tun", "/dev/net/tun",
              "--tmpfs", "/run", "--tmpfs", "/tmp", *self._binds(),
              "--info-fd", str(write), "sh", "-c", "touch /run/ready; exec sleep infinity"],
             pass_fds=(write,),

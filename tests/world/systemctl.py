@@ -85,8 +85,10 @@ class Unit:
 
     def _may_start(self) -> bool:
         for kind, test in (("PathExists", Path.exists), ("PathIsDirectory", Path.is_dir)):
-            if not all(test(Path(path)) for path in self.values.get(f"Condition{kind}", [])):
-                return False
+            for path in self.values.get(f"Condition{kind}", []):
+                # systemd.unit(5): an exclamation mark turns the condition round.
+                if test(Path(path.removeprefix("!"))) == path.startswith("!"):
+                    return False
         if not all(Path(path).exists() for path in self.values.get("AssertPathExists", [])):
             sys.exit(f"Assertion failed on job for {self.name}.")
         for command in self.values.get("ExecCondition", []):

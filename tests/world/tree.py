@@ -6,6 +6,7 @@ code is not in it but bound over it (sandbox.py).
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
@@ -28,6 +29,8 @@ SYNAPSE_FALLBACK = "1.163.2"
 DENDRITE = "github.com/element-hq/dendrite"
 DENDRITE_FALLBACK = "v0.15.2"
 PYTHON_PACKAGES = ("appliance", "services", "firstboot", "setup_ui")
+# Tests look at certificates; and the host's kernel may lack WireGuard, which wg-quick makes up for.
+ADDED = {"openssl", "wireguard-go"}
 # Kernel, boot and hardware are the VM's business.
 LEFT_OUT = {"openssh-server", "openssh-sftp-server", "avahi-daemon", "e2fsprogs", "dosfstools"}
 
@@ -40,20 +43,27 @@ def ensure_tree() -> Path:
     if os.geteuid() != 0:
         pytest.skip("needs root")
     profile = tomllib.loads((REPOSITORY / "image/profiles/hearth.toml").read_text())
-    packages = sorted({*profile["packages"], "openssl"} - LEFT_OUT)
+    packages = sorted({*profile["packages"], *ADDED} - LEFT_OUT)
     inputs = [GENERATION, packages, _synapse_version(), _dendrite_version(), profile["suite"]]
     key = hashlib.sha256(json.dumps(inputs).encode()).hexdigest()[:16]
     tree = CACHE / key
-    if not tree.exists():
-        CACHE.mkdir(parents=True, exist_ok=True)
-        draft = CACHE / f"{key}.new"
-        shutil.rmtree(draft, ignore_errors=True)
-        _install_packages(draft, profile["suite"], packages)
-        _install_synapse(draft)
-        _install_dendrite(draft)
-        _make_places(draft)
-        draft.rename(tree)
+    CACHE.mkdir(parents=True, exist_ok=True)
+    # Two test runs may want the tree at once.
+    with (CACHE / "tree.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not tree.exists():
+            _make(tree, profile["suite"], packages)
     return tree
+
+
+def _make(tree: Path, suite: str, packages: list[str]) -> None:
+    draft = tree.with_name(f"{tree.name}.new")
+    shutil.rmtree(draft, ignore_errors=True)
+    _install_packages(draft, suite, packages)
+    _install_synapse(draft)
+    _install_dendrite(draft)
+    _make_places(draft)
+    draft.rename(tree)
 
 
 def _install_packages(tree: Path, suite: str, packages: list[str]) -> None:
