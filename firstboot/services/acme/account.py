@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from acme import client, messages
 from cryptography.hazmat.primitives import serialization
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 USER_AGENT = "Hearth"
 REQUEST_SECONDS = 45
+# Each is two: the library itself tries a second time.
+NONCE_TRIES = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +63,23 @@ class Connection:
         return self.waits[-1] if self.waits else 0
 
 
+class Network(client.ClientNetwork):
+    """Tries on where a server knows its own nonces no more (RFC 8555, 6.5).
+
+    Several machines behind one name, or one that has restarted, say so a few times in a row; the
+    library gives up at the second time, and a whole order would begin anew.
+    """
+
+    def post(self, *args: Any, **kwargs: Any) -> requests.Response:
+        for _ in range(NONCE_TRIES - 1):
+            try:
+                return super().post(*args, **kwargs)
+            except messages.Error as error:
+                if error.code != "badNonce":
+                    raise
+        return super().post(*args, **kwargs)
+
+
 def connect(paths: Paths, authority: Authority) -> Connection:
     """Sign in, with a new account the first time; that agrees to the authority's terms.
 
@@ -70,7 +89,7 @@ def connect(paths: Paths, authority: Authority) -> Connection:
     ensure_directory(paths, place.parent, mode=0o700)
     ensure_directory(paths, place, mode=0o700)
     key = JWKEC(key=_load_key(place / "account.pem"))
-    network = client.ClientNetwork(key, alg=ES256, user_agent=USER_AGENT, timeout=REQUEST_SECONDS)
+    network = Network(key, alg=ES256, user_agent=USER_AGENT, timeout=REQUEST_SECONDS)
     waits: list[int] = []
     network.session.hooks["response"].append(lambda answer, **_: _note_wait(answer, waits))
     with translated(authority.title, waits):
