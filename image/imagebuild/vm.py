@@ -29,15 +29,25 @@ LOADERS = {
 
 
 @dataclass(frozen=True, kw_only=True)
+class Cable:
+    """A tap device, in the network namespace of that file, in place of QEMU's own network."""
+
+    tap: str
+    namespace: Path
+
+
+@dataclass(frozen=True, kw_only=True)
 class MachineOptions:
     """``forwards``: host port on 127.0.0.1 to guest port; ``machine``: virt or raspi3b.
 
+    ``cable``: the guest is in another network, and nothing is forwarded (needs root).
     ``write_log``: an empty file for every write to virt's card (QEMU's ``blklogwrites``).
     """
 
     machine: str = "virt"
     memory_mb: int = 2048
     forwards: dict[int, int] = field(default_factory=dict)
+    cable: Cable | None = None
     extra: Sequence[str] = ()
     load_snapshot: str | None = None
     write_log: Path | None = None
@@ -97,15 +107,22 @@ class Machine:
         if self.options.load_snapshot:
             argv += ["-loadvm", self.options.load_snapshot]
         argv += self.options.extra
+        if self.options.cable:
+            argv = ["nsenter", f"--net={self.options.cable.namespace}", *argv]
         with (self.directory / "qemu.log").open("w") as log:
             self.process = spawn(argv, output=log)
 
-    def _machine_arguments(self) -> list[str]:
+    def _network(self) -> str:
+        if self.options.cable:
+            return f"tap,id=net0,ifname={self.options.cable.tap},script=no,downscript=no"
         forwards = "".join(
             f",hostfwd=tcp:127.0.0.1:{host}-:{guest}"
             for host, guest in self.options.forwards.items()
         )
-        network = f"user,id=net0{forwards}"
+        return f"user,id=net0{forwards}"
+
+    def _machine_arguments(self) -> list[str]:
+        network = self._network()
         serial = f"file:{self.serial_log}"
         if self.options.machine == "raspi3b":
             return [

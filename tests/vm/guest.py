@@ -8,7 +8,7 @@ import ssl
 import subprocess
 import urllib.error
 import urllib.request
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from appliance.deadline import wait_until
@@ -87,15 +87,17 @@ class Guest:
         assert machine is not None
         wait_until(lambda: not machine.is_running, seconds=BOOT_SECONDS, what="the power-off")
 
-    def start(self, *, snapshot: str | None = None) -> None:
-        options = MachineOptions(
+    def options(self) -> MachineOptions:
+        return MachineOptions(
             machine=self.machine_type,
             memory_mb=self.memory_mb,
             forwards={self.http: 80, self.https: 443, self.ssh_port: 22},
             extra=self.extra,
-            load_snapshot=snapshot,
             write_log=self.write_log,
         )
+
+    def start(self, *, snapshot: str | None = None) -> None:
+        options = replace(self.options(), load_snapshot=snapshot)
         boot = find_boot_files(self.context)
         tools = self.context.tools.resolve()
         self.machine = Machine(tools, self.card, self.directory, options, boot)
@@ -135,19 +137,24 @@ class Guest:
 
         wait_until(answers, seconds=seconds, what="an answer of the setup pages", every=1)
 
-    def ssh(self, *argv: str, check: bool = True, seconds: float = 300) -> str:
+    def way_in(self) -> list[str]:
+        """The part of SSH's command line that says where to go."""
+        return ["ssh", "-p", str(self.ssh_port), "root@127.0.0.1"]
+
+    def ssh(self, *argv: str, check: bool = True, seconds: float = 300, input: bytes = b"") -> str:
         """Run a program inside as root; its standard output."""
         options = ["-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null",
-                   "-o", "LogLevel=ERROR", "-o", "ConnectTimeout=60",
-                   "-o", "BatchMode=yes"]  # fmt: skip
+                   "-o", "LogLevel=ERROR", "-o", "ConnectTimeout=60", "-o", "BatchMode=yes",
+                   "-i", str(self.key)]  # fmt: skip
+        *way, host = self.way_in()
         result = subprocess.run(
-            ["ssh", *options, "-i", str(self.key), "-p", str(self.ssh_port), "root@127.0.0.1",
-             shlex.join(argv)],
-            capture_output=True, text=True, timeout=seconds, stdin=subprocess.DEVNULL,
+            [*way, *options, host, shlex.join(argv)],
+            capture_output=True, timeout=seconds, input=input,
         )  # fmt: skip
+        said, complaint = (part.decode(errors="replace") for part in (result.stdout, result.stderr))
         if check and result.returncode != 0:
-            raise AssertionError(f"{argv} failed inside:\n{result.stdout}\n{result.stderr}")
-        return result.stdout
+            raise AssertionError(f"{argv} failed inside:\n{said}\n{complaint}")
+        return said
 
     def wait_for_ssh(self, *, seconds: float = BOOT_SECONDS) -> None:
         def answers() -> bool:
