@@ -28,6 +28,25 @@ while True:
 """,
 ]
 
+# A terminal with an interactive bash, into which the text comes as fast as it takes it.
+TERMINAL = """
+import os, pty, select, sys
+text = sys.stdin.read().encode()
+pid, terminal = pty.fork()
+if pid == 0:
+    os.execvp("bash", ["bash", "-i"])
+while True:
+    reads, writes, _ = select.select([terminal], [terminal] if text else [], [])
+    if reads:
+        try:
+            shown = os.read(terminal, 65536)
+        except OSError:  # the shell has ended
+            break
+        sys.stdout.buffer.write(shown)
+    if writes:
+        text = text[os.write(terminal, text[:256]):]
+"""
+
 
 class Vps:
     """Started in a world that runs, and gone with it."""
@@ -45,10 +64,10 @@ class Vps:
         host.wait_for_port("sshd", SSHD_PORT)
         return host
 
-    def paste(self, script: str, *, check: bool = True) -> str:
-        """What its owner does: the text goes into a shell of root. What that shell shows."""
-        result = self.host.run(["sh", "-s"], input=script, check=check)
-        return result.stdout + result.stderr
+    def paste(self, script: str) -> str:
+        """What its owner does, in a terminal. What that shows after the script's own text."""
+        shown = self.host.run(["python3", "-c", TERMINAL], input=f"{script}exit\n").stdout
+        return shown.rpartition("# sh /root/hearth-vps.sh\n")[2]
 
     def remove(self) -> str:
         result = self.host.run(["sh", "/root/hearth-vps.sh", "--remove"])
