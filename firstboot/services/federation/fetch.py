@@ -23,6 +23,7 @@ CONNECT_SECONDS = 6.0
 ANSWER_SECONDS = 20.0
 MAX_BODY = 256 * 1024
 AGENT = "Hearth"
+LATE = "no answer in time"
 # OpenSSL's X509_V_ERR_*, x509_vfy.h.
 EXPIRED, NOT_YET_VALID, WRONG_NAME, WRONG_ADDRESS = 10, 9, 62, 64
 
@@ -114,11 +115,14 @@ class Web:
         plain = self._connect(place)
         with _ending(plain, self.seconds) as is_late:
             try:
-                return self._ask(plain, place, path, headers or {}, limit)
+                reply = self._ask(plain, place, path, headers or {}, limit)
             except ssl.SSLCertVerificationError as error:
                 raise _distrust(error) from error
             except (OSError, ValueError, http.client.HTTPException) as error:
                 raise _explain(error, is_late=is_late()) from error
+            if is_late():  # what was read until then may look like a whole answer
+                raise FetchError(Fault.SILENT, LATE)
+            return reply
 
     def _connect(self, place: Place) -> socket.socket:
         try:
@@ -169,7 +173,7 @@ def _ending(plain: socket.socket, seconds: float) -> Iterator[Callable[[], bool]
 
 def _explain(error: Exception, *, is_late: bool) -> FetchError:
     if is_late or isinstance(error, TimeoutError):
-        return FetchError(Fault.SILENT, "no answer in time")
+        return FetchError(Fault.SILENT, LATE)
     if isinstance(error, ConnectionRefusedError):
         return FetchError(Fault.REFUSED, "the connection is refused")
     if isinstance(error, ssl.SSLError):

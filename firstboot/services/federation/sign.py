@@ -63,8 +63,8 @@ def is_signed(value: Mapping[str, Any], name: str, identity: str, public: bytes)
         signature = decode_base64(value["signatures"][name][identity])
         unsigned = {part: item for part, item in value.items() if part not in UNSIGNED}
         Ed25519PublicKey.from_public_bytes(public).verify(signature, canonical_json(unsigned))
-    except (LookupError, TypeError, ValueError, InvalidSignature):
-        return False
+    except (LookupError, TypeError, AttributeError, ValueError, InvalidSignature):
+        return False  # whatever others may have put there in place of a signature
     return True
 
 

@@ -49,7 +49,7 @@ def fetch_well_known(web: Web, lookup: Lookup, host: str) -> WellKnown:
             reply = _get(web, lookup, url)
             if reply.status not in REDIRECTS:
                 return WellKnown(server=read_well_known(reply), url=url)
-            url = urljoin(url, reply.headers.get("Location", ""))
+            url = _follow(url, reply.headers.get("Location", ""))
     except FetchError as error:
         return WellKnown(error=str(error), fault=error.fault, url=url)
     except NetworkError as error:
@@ -68,6 +68,13 @@ def read_well_known(reply: Reply) -> ServerName:
         return parse_server_name(server)
     except ConfigError as error:
         raise FetchError(Fault.GARBLED, error.message) from error
+
+
+def _follow(url: str, target: str) -> str:
+    try:
+        return urljoin(url, target)
+    except ValueError:
+        raise FetchError(Fault.GARBLED, f"it leads to {target[:80]!r}, which is no URL") from None
 
 
 def _get(web: Web, lookup: Lookup, url: str) -> Reply:

@@ -16,7 +16,8 @@ class Homeserver(Protocol):
     """What differs between the programs; all the rest is in services.homeserver.api.
 
     ``user`` is system user, database role and database in one. ``lacks`` says in plain sentences
-    what its users must do without. ``health_path`` answers 200 once it serves.
+    what its users must do without. ``health_path`` answers 200 once it serves. ``state_table`` has
+    the present state of all rooms: room_id, type, state_key and, of members, membership.
     """
 
     @property
@@ -39,6 +40,9 @@ class Homeserver(Protocol):
 
     @property
     def health_path(self) -> str: ...
+
+    @property
+    def state_table(self) -> str: ...
 
     def directory(self, paths: Paths) -> Path:
         """Its own place on the data partition."""

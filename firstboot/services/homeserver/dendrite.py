@@ -32,6 +32,7 @@ class Dendrite:
     unit: str = UNIT
     user: str = "dendrite"
     health_path: str = "/_dendrite/monitor/health"
+    state_table: str = "syncapi_current_room_state"
     lacks: tuple[str, ...] = (
         "Element X does not work with it: it has no sliding sync.",
         "It gets security fixes only; nobody adds features to it any more.",

@@ -28,6 +28,7 @@ class Synapse:
     unit: str = UNIT
     user: str = "synapse"
     health_path: str = "/health"
+    state_table: str = "current_state_events"
     lacks: tuple[str, ...] = ()
     templates: tuple[Template, ...] = (
         Template(
