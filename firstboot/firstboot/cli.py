@@ -11,8 +11,9 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from appliance.errors import PrivilegeError
 from appliance.paths import Paths
+from firstboot import other_servers, rented_server
+from firstboot.privilege import require_root
 
 DESCRIPTION = "Look after this Hearth."
 EPILOG = """\
@@ -22,6 +23,9 @@ examples:
   hearthctl doctor            check everything and say what to do about what is wrong
   hearthctl doctor ddns       prove the account at the DDNS provider, and what the world sees
   hearthctl network check     whether the world can reach this device, in ten seconds
+  hearthctl tunnel status     whether the rented server answers, and why not
+  hearthctl federation check  whether other servers can talk to this one
+  hearthctl wakeup --dry-run  whom a wake-up call would go to
   hearthctl apply --dry-run   what a new rendering of the configuration would change
 """
 
@@ -60,6 +64,8 @@ def make_parser() -> argparse.ArgumentParser:
         return added
 
     _add_public(add)
+    other_servers.add_verbs(add)
+    rented_server.add_verbs(add)
     _add_internal(add)
     return parser
 
@@ -116,14 +122,14 @@ def _status(paths: Paths, options: argparse.Namespace) -> int:
 def _doctor(paths: Paths, options: argparse.Namespace) -> int:
     from firstboot.doctor import show_report
 
-    _require_root()
+    require_root()
     return show_report(paths, as_json=options.json, names=options.checks)
 
 
 def _ddns(paths: Paths, options: argparse.Namespace) -> int:
     from firstboot.ddns import run_job
 
-    _require_root()
+    require_root()
     return run_job(paths, again=options.again)
 
 
@@ -132,7 +138,7 @@ def _apply(paths: Paths, options: argparse.Namespace) -> int:
     from services.configuration import apply_configuration
     from services.units import SystemdUnits
 
-    _require_root()
+    require_root()
     report = apply_configuration(paths, SystemdUnits(), boot=options.boot, dry_run=options.dry_run)
     return show_apply(report, as_json=options.json)
 
@@ -141,7 +147,7 @@ def _network(paths: Paths, options: argparse.Namespace) -> int:
     from firstboot.network import check_network
 
     if options.save:
-        _require_root()
+        require_root()
     return check_network(paths, as_json=options.json, save=options.save)
 
 
@@ -231,21 +237,7 @@ def _recovery_file(paths: Paths, _options: argparse.Namespace) -> int:
 
 
 def _qr(_paths: Paths, options: argparse.Namespace) -> int:
-    import segno
+    from firstboot.qr import print_qr
 
-    code = segno.make(options.text, error="l", micro=False)
-    rows = [[bool(module) for module in row] for row in code.matrix_iter(border=2)]
-    if len(rows) % 2:
-        rows.append([False] * len(rows[0]))
-    # Two modules a character, light on dark: the only half blocks that every console font has.
-    halves = {(1, 1): " ", (0, 1): "\u2580", (1, 0): "\u2584", (0, 0): "\u2588"}
-    for top, low in zip(rows[::2], rows[1::2], strict=True):
-        sys.stdout.write("".join(halves[pair] for pair in zip(top, low, strict=True)) + "\n")
+    print_qr(options.text)
     return 0
-
-
-def _require_root() -> None:
-    import os
-
-    if os.geteuid() != 0:
-        raise PrivilegeError("this needs root", hint="sign in over SSH as root")

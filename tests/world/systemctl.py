@@ -23,6 +23,7 @@ from pathlib import Path
 UNIT_PATHS = (Path("/etc/systemd/system"), Path("/usr/lib/systemd/system"))
 RUN = Path("/run/units")
 START_SECONDS = 60
+SEARCHED = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin"  # systemd.exec(5), PATH
 JOBS: list[object] = []  # open lock files; they are released when this process ends
 
 
@@ -121,7 +122,7 @@ class Unit:
 
     def _as_user(self) -> dict[str, object]:
         user = self.get("User", "root")
-        environment = {"PATH": os.defpath, "LC_ALL": "C.UTF-8"}
+        environment = {"PATH": SEARCHED, "LC_ALL": "C.UTF-8"}
         for line in self.values.get("Environment", []):
             environment.update(item.split("=", 1) for item in shlex.split(line))
         options: dict[str, object] = {"env": environment, "umask": int(self.get("UMask", "022"), 8)}
