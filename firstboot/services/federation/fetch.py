@@ -140,11 +140,11 @@ class Web:
             connection.sock = tls
             sent = {"Host": place.host, "User-Agent": AGENT, "Connection": "close", **headers}
             connection.request("GET", path, headers=sent)
-            answer = connection.getresponse()
-            body = answer.read(limit + 1)
-            if len(body) > limit:
-                raise FetchError(Fault.GARBLED, f"more than {limit // 1024} KiB")
-            return Reply(status=answer.status, headers=dict(answer.getheaders()), body=body)
+            with connection.getresponse() as answer:
+                body = answer.read(limit + 1)
+                if len(body) > limit:
+                    raise FetchError(Fault.GARBLED, f"more than {limit // 1024} KiB")
+                return Reply(status=answer.status, headers=dict(answer.getheaders()), body=body)
 
 
 @contextmanager
