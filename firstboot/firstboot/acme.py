@@ -70,12 +70,15 @@ def look_after_certificate(
         return load_state(paths)
     with (paths.runtime / "acme.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        state = load_state(paths)
-        answerer = find_answerer(paths, settings, state.method)
+        before = load_state(paths)
+        answerer = find_answerer(paths, settings, before.method)
         wanted = Wanted(names=names.all, method=answerer.kind)
+        # What an earlier wish met with is no news of this one, also where nothing is to be done.
+        state = renewed_for(before, wanted)
+        if state != before:
+            save_result(paths, RESULT, state)
         while (step := plan(state, wanted, clock())).act is not Act.NOTHING:
             logger.info("%s", step.why)
-            state = renewed_for(state, wanted)
             attempt = Attempt(paths=paths, units=units, clock=clock, answerer=answerer)
             state = attempt.run(state, step.act, authorities or Authorities())
             save_result(paths, RESULT, state)
@@ -142,14 +145,18 @@ class Attempt:
         self._write(file, issued.pem)
         try:
             apply_configuration(self.paths, self.units)
+            if before is not None and self.units.is_active(proxy.UNIT):
+                self.units.reload(proxy.UNIT)
         except CheckerError:
             if before is None:
                 file.unlink()
             else:
                 self._write(file, before)
             raise
-        if before is not None and self.units.is_active(proxy.UNIT):
-            self.units.reload(proxy.UNIT)
+        except HearthError as error:
+            # It is in place and good: nginx serves it after its next start. Asking for another one
+            # would help nobody, and be counted.
+            logger.warning("the certificate is there, but not served yet: %s", error.message)
 
     def _write(self, file: Path, pem: bytes) -> None:
         write_atomic(file, pem, mode=0o640, owner=find_owner(self.paths, "root", proxy.GROUP))

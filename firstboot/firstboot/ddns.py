@@ -35,6 +35,7 @@ SEEN_EVERY = 2.0
 # While all is well, the authorities are asked this often whether it still is.
 VERIFY_SECONDS = 3600.0
 ALIAS_SECONDS = 3600.0
+REMEMBERED_SECONDS = 1800.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -240,7 +241,9 @@ class Job:
         """
         assert self._settings.public is not None
         is_due = self._settings.public.way is Way.HOME and self._result.is_correct
-        if not is_due or self._result.problem:
+        # Name servers on the way remember for a while that there was no such name.
+        is_new = self._result.at - self._result.contract.acknowledged_at < REMEMBERED_SECONDS
+        if not is_due or is_new or self._result.problem:
             return
         name = self._result.name
         try:
@@ -252,8 +255,7 @@ class Job:
             self._complain(
                 f"the name leads here, but your router's name server answers "
                 f"{found.ipv4 or 'nothing'} for {name}",
-                f"allow {name} in the router's settings under DNS rebind protection; after a "
-                "change of address it may also just take some minutes",
+                f"allow {name} in the router's settings under DNS rebind protection",
             )
 
     def _complain(self, problem: str, hint: str) -> None:

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from appliance.deadline import Clock, wait_until
 from appliance.errors import NetworkError
+from appliance.log import logger
 from services.ddns.outcome import Outcome
 from services.ddns.provider import Provider, Txt
 from services.ddns.verify import Authorities, ask_txt, find_authorities
@@ -15,6 +16,10 @@ LABEL = "_acme-challenge"
 # DuckDNS needs up to a minute, deSEC a few seconds.
 SEEN_SECONDS = 300.0
 ASK_SECONDS = 5.0
+# Let's Encrypt's resolvers keep an answer for its TTL, but for a minute at the most
+# (community.letsencrypt.org/t/126670). Seen a moment later, the last proof would count as a wrong
+# one; and the rehearsal's is the last one of the certificate's.
+FORGOTTEN_SECONDS = 65.0
 
 
 class TxtClient(Protocol):
@@ -34,6 +39,8 @@ class DnsAnswerer:
     clock: Clock
     authorities: Authorities | None = None
     kind: str = field(default="dns-01", init=False)
+    # When the last value of a record was taken away, by the clock.
+    _gone: dict[str, float] = field(default_factory=dict, init=False, repr=False)
 
     @property
     def one_at_a_time(self) -> bool:
@@ -42,6 +49,7 @@ class DnsAnswerer:
     def present(self, name: str, token: str, validation: str) -> None:
         """Return once every authoritative server that answers has the value."""
         record = f"{LABEL}.{name.removeprefix('*.')}"
+        self._wait_until_forgotten(record)
         self._require(self.client.set_txt(record, validation), record)
         authorities = self.authorities or find_authorities(name.removeprefix("*."))
 
@@ -59,7 +67,16 @@ class DnsAnswerer:
 
     def remove(self, name: str, token: str, validation: str) -> None:
         record = f"{LABEL}.{name.removeprefix('*.')}"
+        self._gone[record] = self.clock.monotonic()
         self._require(self.client.clear_txt(record, validation), record)
+
+    def _wait_until_forgotten(self, record: str) -> None:
+        if record not in self._gone:
+            return
+        left = self._gone.pop(record) + FORGOTTEN_SECONDS - self.clock.monotonic()
+        if left > 0:
+            logger.info("the last proof may still be remembered out there; %.0f s more", left)
+            self.clock.sleep(left)
 
     def _require(self, outcome: Outcome, record: str) -> None:
         if not outcome.is_done:

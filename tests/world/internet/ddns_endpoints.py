@@ -43,6 +43,10 @@ NAMES = {
 }  # fmt: skip
 
 
+# Nothing in their documents keeps a name from leading to somebody's home network.
+TAKE_PRIVATE = ("duckdns", "desec", "cloudflare", "dynv6")
+
+
 class Server(ThreadingHTTPServer):
     """Speaks for the only provider in ``ledgers``, or for the one that the Host header means."""
 
@@ -209,6 +213,7 @@ def main() -> None:
             secret=options.secret,
             names={name: Entry()},
             publish=with_sub_names(publish) if provider == "duckdns" else publish,
+            takes_private=provider in TAKE_PRIVATE,
         )
         for provider, name in NAMES.items()
     }

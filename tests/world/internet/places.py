@@ -19,7 +19,7 @@ REMOTE = "192.175.48.40"  # AS112 (RFC 7535): public, and of no use to anybody e
 VPS = "198.51.100.50"
 OUTSIDER = "198.51.100.60"  # where somebody far away connects from
 TESTER = "198.51.100.70"
-CLOCK = "198.51.100.70"  # a time server, in the pool that Debian asks
+CLOCK = "198.51.100.80"  # a time server, in the pool that Debian asks
 # The same last part as their IPv4 address.
 PREFIX6 = "2001:db8:ffff::"
 HAVE_IPV6 = (RESOLVER, NAMESERVER, DDNS, ECHO_A, ECHO_B, OUTSIDER, ACME, ACME_STAGING)
@@ -39,6 +39,7 @@ ECHO_B_NAME = "ip.example.net"
 # What the appliance asks by itself (services.echo); the other family's names lead nowhere.
 REAL_ECHO_NAMES = {"api.ipify.org": ECHO_A, "ipv4.icanhazip.com": ECHO_B}
 ECHO_URLS = (f"https://{ECHO_A_NAME}/", f"https://{ECHO_B_NAME}/")
+REFUSED_NAME = "refused.example.org"  # no authority certifies it or what is beneath
 REMOTE_NAME = "remote.example.net"
 VPS_NAME = "vps.example.net"
 TESTER_NAME = "federationtester.matrix.org"

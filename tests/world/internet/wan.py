@@ -25,6 +25,7 @@ from world.internet.places import (
     LINE_GATEWAY6,
     OUTSIDER,
     REAL_ECHO_NAMES,
+    REFUSED_NAME,
     RESOLVER,
     ipv6_of,
 )
@@ -126,6 +127,7 @@ class Wan:
             "certificateValidityPeriod": CERTIFICATE_SECONDS,
             "httpPort": 80,
             "tlsPort": 443,
+            "domainBlocklist": [REFUSED_NAME],
         }
         (self.host.files / f"{name}.json").write_text(json.dumps({"pebble": config}))
         # Pebble waits up to 15 s before each validation unless told not to.
