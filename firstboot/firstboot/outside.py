@@ -16,8 +16,10 @@ if TYPE_CHECKING:
     from services.address import Finding
     from services.reach import PortmapResult
 
-NAME, CERTIFICATE, TUNNEL = "name", "certificate", "tunnel"
+NAME, CERTIFICATE, TUNNEL, HOME = "name", "certificate", "tunnel", "home"
 WAY_IN = "The way in through your router"
+IPV6_IN = "The way in by IPv6"
+HOME_ONLY = "At home only"
 TUNNEL_IN = "The way in through your rented server"
 HTTPS = 443
 ACME = "acme"  # firstboot.acme.RESULT; that module loads far more than the agent may
@@ -36,12 +38,20 @@ def outside_facts(paths: Paths, settings: Settings | None) -> tuple[Outside, ...
 
 def way_fact(paths: Paths, settings: Settings) -> Outside:
     """Where what comes from outside gets in."""
-    if settings.public is not None and settings.public.way is Way.TUNNEL:
-        return tunnel_fact(paths)
-    return ports_fact(paths)
+    assert settings.public is not None
+    match settings.public.way:
+        case Way.TUNNEL:
+            return tunnel_fact(paths)
+        case Way.IPV6:
+            return ipv6_fact(paths)
+        case Way.HOME:
+            detail = "Nothing comes in from the Internet, as chosen."
+            return Outside(name=HOME, title=HOME_ONLY, judgement=Judgement.GOOD, detail=detail)
+        case Way.PORTS | Way.PORT:
+            return ports_fact(paths, settings.public.port)
 
 
-def ports_fact(paths: Paths) -> Outside:
+def ports_fact(paths: Paths, port: int = HTTPS) -> Outside:
     """Ports of a router that is itself not reachable lead nowhere: the line comes first."""
     from services.reach import PORTMAP, AddressResult, PortmapResult
 
@@ -50,7 +60,36 @@ def ports_fact(paths: Paths) -> Outside:
     if found is None:
         return _not_yet(PORTS, WAY_IN, "The router was not asked yet.")
     line = _line_fact(address.finding) if address else None
-    return line or _router_fact(found)
+    return line or _router_fact(found, port)
+
+
+def ipv6_fact(paths: Paths) -> Outside:
+    """The router's firewall; a line without IPv6 has nothing that it could let in."""
+    from services.portmap.causes import EXPLANATIONS
+    from services.reach import PORTMAP, PortmapResult
+    from services.wan import load_wan
+
+    found = load_result(paths, PORTMAP, PortmapResult)
+    address = load_wan(paths).ipv6
+    if found is None:
+        return _not_yet(PORTS, IPV6_IN, "The router was not asked yet.")
+    if address is None:
+        return Outside(
+            name=PORTS,
+            title=IPV6_IN,
+            judgement=Judgement.BAD,
+            detail="This connection has no public IPv6 address now.",
+            next_step="switch IPv6 on in the router, or ask your provider for it",
+        )
+    if any(held.port.external == HTTPS for held in found.pinholes.held):
+        detail = f"Your router's firewall lets port 443 in for {address}."
+        return Outside(name=PORTS, title=IPV6_IN, judgement=Judgement.GOOD, detail=detail)
+    if not found.pinholes.problems:
+        return _not_yet(PORTS, IPV6_IN, "No port is open yet.")
+    # A firewall that takes no orders may have been opened by hand, or there may be none.
+    cause = found.pinholes.problems[0].cause
+    step = f"allow the TCP ports 80, 443 and 8448 for {address} in your router's IPv6 firewall"
+    return _not_yet(PORTS, IPV6_IN, EXPLANATIONS[cause].sentence, step)
 
 
 def _line_fact(finding: Finding) -> Outside | None:
@@ -69,12 +108,12 @@ def _line_fact(finding: Finding) -> Outside | None:
     )
 
 
-def _router_fact(found: PortmapResult) -> Outside:
+def _router_fact(found: PortmapResult, port: int) -> Outside:
     """A router that opens nothing may still be forwarding by hand: unsure, not bad."""
     from services.portmap.causes import EXPLANATIONS
 
-    if any(held.port.external == HTTPS for held in found.ports.held):
-        detail = "Your router forwards port 443 to this server."
+    if any(held.port.external == port for held in found.ports.held):
+        detail = f"Your router forwards port {port} to this server."
         return Outside(name=PORTS, title=WAY_IN, judgement=Judgement.GOOD, detail=detail)
     if not found.ports.problems:
         return _not_yet(PORTS, WAY_IN, "No port is open yet.")

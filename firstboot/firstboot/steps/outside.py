@@ -14,7 +14,8 @@ from appliance.answers import Judgement, Outside
 from appliance.deadline import wait_until
 from appliance.errors import DeadlineError, HearthError
 from appliance.log import logger
-from firstboot.outside import certificate_fact, name_fact, ports_fact, tunnel_fact, way_fact
+from appliance.settings import Way
+from firstboot.outside import certificate_fact, name_fact, tunnel_fact, way_fact
 from firstboot.steps.context import Context, NotYetError
 
 TARGET = "hearth-public.target"
@@ -28,10 +29,13 @@ class OpenPorts:
     title: str = "Asking your router to let the world in"
 
     def is_done(self, context: Context) -> bool:
-        return False
+        """Nothing to open for a server that only the home network reaches."""
+        public = context.settings.public
+        return public is None or public.way is Way.HOME
 
     def apply(self, context: Context) -> None:
-        _run_job(context, "hearth-portmap.service", lambda: ports_fact(context.paths))
+        settings = context.settings
+        _run_job(context, "hearth-portmap.service", lambda: way_fact(context.paths, settings))
 
 
 @dataclass(frozen=True)
