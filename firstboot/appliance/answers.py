@@ -40,8 +40,8 @@ class Measured:
     next_step: str = ""
 
 
-# The way in through the router, among what is outside.
-PORTS = "ports"
+# Among what is outside: the way in through the router, and whether other servers get in.
+PORTS, FEDERATION = "ports", "federation"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,12 +89,36 @@ class Status:
         """Whether the world can reach it, as far as can be told from the inside.
 
         Ports that were forwarded by hand are not seen here; a certificate proves that they were.
+        Nor must somebody outside have looked, as long as nobody says that nothing arrives.
         """
         return self.is_public and all(
             one.judgement is Judgement.GOOD
-            or (one.name == PORTS and one.judgement is Judgement.UNSURE)
+            or (one.name in (PORTS, FEDERATION) and one.judgement is Judgement.UNSURE)
             for one in self.outside
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Looked:
+    """One thing that was looked at, for page "federation": what was seen, and how good that is."""
+
+    title: str
+    judgement: Judgement
+    detail: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Federation:
+    """``found.evidence`` is empty: ``parts`` tell it. ``at`` and ``asked`` (when somebody outside
+    was asked last) are seconds since the epoch, 0 for never; ``is_wanted`` is false for a server
+    that no other is meant to reach.
+    """
+
+    is_wanted: bool = False
+    found: Measured = field(default_factory=Measured)
+    at: float = 0.0
+    asked: float = 0.0
+    parts: tuple[Looked, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -201,4 +225,4 @@ class File:
     content: str = field(repr=False)
 
 
-Result = Status | Session | Draft | Providers | Done | File
+Result = Status | Session | Draft | Providers | Federation | Done | File

@@ -10,13 +10,17 @@ import json
 from dataclasses import dataclass, field
 from typing import Any, get_args
 
-from appliance.answers import Done, Draft, File, Providers, Result, Session, Status
+from appliance.aftercare import GetFederation, MakeRecoveryFile, StartFederationCheck
+from appliance.answers import Done, Draft, Federation, File, Providers, Result, Session, Status
 from appliance.errors import ConfigError, FieldError, HearthError, error_classes
 from appliance.settings import Reach, Software, Way
 from appliance.tables import parse_table, to_table
 
-# The answers belong to the protocol; whoever speaks it finds them here.
-__all__ = ["Done", "Draft", "File", "Providers", "Result", "Session", "Status"]
+# They belong to the protocol; whoever speaks it finds them here.
+__all__ = [
+    "Done", "Draft", "Federation", "File", "GetFederation", "MakeRecoveryFile", "Providers",
+    "Result", "Session", "StartFederationCheck", "Status",
+]  # fmt: skip
 
 VERSION = 1
 MAX_LINE = 64 * 1024
@@ -180,14 +184,6 @@ class Apply:
 
 
 @dataclass(frozen=True, kw_only=True)
-class MakeRecoveryFile:
-    """Settings and signing key, encrypted with ``passphrase``. Result: File."""
-
-    session: str = field(repr=False)
-    passphrase: str = field(repr=False)
-
-
-@dataclass(frozen=True, kw_only=True)
 class GetAuthority:
     """Anyone: the device's own CA certificate, for download. Result: File."""
 
@@ -230,6 +226,8 @@ Request = (
     | SaveHomeserver
     | Apply
     | MakeRecoveryFile
+    | GetFederation
+    | StartFederationCheck
     | GetAuthority
     | AdoptData
     | EraseData
@@ -237,14 +235,15 @@ Request = (
 REQUESTS: dict[str, type[Request]] = {cls.__name__: cls for cls in get_args(Request)}
 _DRAFT = (GetDraft, SaveOwner, PassNetwork, SaveServer, SaveAddress, SaveWay, SaveTunnel,
           SaveHomeserver)  # fmt: skip
-_DONE = (SignOut, StartNetworkCheck, StartAddressCheck, StartTunnelCheck, Apply, AdoptData,
-         EraseData)  # fmt: skip
+_DONE = (SignOut, StartNetworkCheck, StartAddressCheck, StartTunnelCheck, StartFederationCheck,
+         Apply, AdoptData, EraseData)  # fmt: skip
 _FILE = (GetTunnelScript, MakeRecoveryFile, GetAuthority)
 RESULTS: dict[type[Request], type[Any]] = {
     GetStatus: Status,
     Claim: Session,
     SignIn: Session,
     GetProviders: Providers,
+    GetFederation: Federation,
     **dict.fromkeys(_DRAFT, Draft),
     **dict.fromkeys(_DONE, Done),
     **dict.fromkeys(_FILE, File),

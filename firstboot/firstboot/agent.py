@@ -6,7 +6,6 @@ after a look at claim code or password. Threads answer; ``_lock`` lets one of th
 
 from __future__ import annotations
 
-import dataclasses
 import threading
 import time
 from collections.abc import Callable
@@ -25,9 +24,11 @@ from appliance.protocol import (
     Done,
     Draft,
     EraseData,
+    Federation,
     File,
     GetAuthority,
     GetDraft,
+    GetFederation,
     GetProviders,
     GetStatus,
     GetTunnelScript,
@@ -45,6 +46,7 @@ from appliance.protocol import (
     SignIn,
     SignOut,
     StartAddressCheck,
+    StartFederationCheck,
     StartNetworkCheck,
     StartTunnelCheck,
     Status,
@@ -55,7 +57,8 @@ from appliance.protocol import (
 from appliance.settings import load_secrets
 from appliance.state import Phase
 from firstboot import delegates
-from firstboot.door import Door, internal_error, listen
+from firstboot.door import Door, check_text, internal_error, listen
+from firstboot.federation_watch import FederationWatch
 from firstboot.gate import Gate
 from firstboot.host import Host, SystemHost
 from firstboot.preseed import Checked, load_preseed, redact_claim_code
@@ -94,6 +97,7 @@ class Agent:
             directory.mkdir(mode=mode, parents=True, exist_ok=True)
         self.gate = Gate(paths, clock=clock)
         self.setup = Setup(paths, self.host, clock=clock)
+        self._federation = FederationWatch(paths, self.host, clock=clock)
         self._lock = threading.RLock()
         self._prepared = threading.Event()
         self._door: Door | None = None
@@ -166,7 +170,7 @@ class Agent:
             if len(line) > MAX_LINE:
                 raise ConfigError("the request is too long")
             request = decode_request(line)
-            _check_text(request)
+            check_text(request)
             return encode_result(self.handle(request))
         except HearthError as error:
             return encode_error(error)
@@ -207,6 +211,8 @@ class Agent:
                 return self._apply(request)
             case MakeRecoveryFile():
                 return self._recovery_file(request)
+            case GetFederation() | StartFederationCheck():
+                return self._look_outside(request)
             case GetAuthority():
                 return delegates.authority_file(self.paths)
             case AdoptData():
@@ -263,6 +269,11 @@ class Agent:
             raise StateError("There is nothing to recover yet: setup is not over.")
         return delegates.recovery_file(self.paths, request.passphrase, RECOVERY_FILE)
 
+    def _look_outside(self, request: GetFederation | StartFederationCheck) -> Federation | Done:
+        self.gate.sessions.require(request.session)
+        with self._lock:
+            return self._federation.answer(request)
+
     def _adopt(self, request: AdoptData) -> Done:
         disk = delegates.found_disk(load_boot_report(self.paths.boot_report))
         with self._lock:
@@ -287,14 +298,3 @@ class Agent:
             delegates.erase_data(disk)
             self.host.reboot()
         return Done()
-
-
-def _check_text(request: Request) -> None:
-    """JSON can spell half characters (lone surrogates), which no file can hold."""
-    for item in dataclasses.fields(request):
-        value = getattr(request, item.name)
-        if isinstance(value, str):
-            try:
-                value.encode()
-            except UnicodeEncodeError as error:
-                raise ConfigError(f"{item.name} has a broken character") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import pwd
 import selectors
@@ -13,9 +14,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from appliance.deadline import Deadline
-from appliance.errors import AccessError, HearthError
+from appliance.errors import AccessError, ConfigError, HearthError
 from appliance.log import logger
-from appliance.protocol import MAX_LINE, encode_error
+from appliance.protocol import MAX_LINE, Request, encode_error
 
 UI_USER = "hearth-ui"
 SOCKET_MODE = 0o660
@@ -168,3 +169,14 @@ def internal_error() -> bytes:
     """The answer to what we did not foresee: the details are in the log, not on the page."""
     message = "Something inside the appliance went wrong; it has been logged."
     return encode_error(HearthError(message, hint="try again, or restart the appliance"))
+
+
+def check_text(request: Request) -> None:
+    """JSON can spell half characters (lone surrogates), which no file can hold."""
+    for item in dataclasses.fields(request):
+        value = getattr(request, item.name)
+        if isinstance(value, str):
+            try:
+                value.encode()
+            except UnicodeEncodeError as error:
+                raise ConfigError(f"{item.name} has a broken character") from error

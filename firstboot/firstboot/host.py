@@ -28,6 +28,10 @@ class Host(Protocol):
         """Start the unit that tries the tunnel of page "tunnel". Returns at once."""
         ...
 
+    def start_federation_check(self) -> None:
+        """Start the unit that looks whether other servers get in. Returns at once."""
+        ...
+
     def start_ssh(self) -> None: ...
 
     def renew_certificate(self) -> None:
@@ -51,6 +55,9 @@ class SystemHost:
 
     def start_tunnel_check(self) -> None:
         self._start_again("hearth-tunnel-check.service")
+
+    def start_federation_check(self) -> None:
+        self._start_again("hearth-federation-check.service")
 
     def start_ssh(self) -> None:
         self._start("ssh.service")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from appliance.answers import PORTS, Judgement, Outside
+from appliance.answers import FEDERATION, PORTS, Judgement, Outside
 from appliance.paths import Paths
 from appliance.settings import Settings, Way
 from services.names import public_names
@@ -33,6 +33,8 @@ def outside_facts(paths: Paths, settings: Settings | None) -> tuple[Outside, ...
     if settings.public is not None and settings.public.ddns is not None:
         facts.append(name_fact(paths, settings.public.ddns.name))
     facts.append(certificate_fact(paths, settings))
+    if settings.public is not None and settings.public.way is not Way.HOME:
+        facts.append(federation_fact(paths, settings.server.name))
     return tuple(facts)
 
 
@@ -189,6 +191,23 @@ def certificate_fact(paths: Paths, settings: Settings) -> Outside:
             next_step=found.hint,
         )
     return _not_yet(CERTIFICATE, title, "It was not asked for yet.")
+
+
+def federation_fact(paths: Paths, name: str) -> Outside:
+    """Depends on all the others, and is what they are for."""
+    from services.federation.result import RESULT, FederationResult
+
+    title = "Other servers can talk to yours"
+    found = load_result(paths, RESULT, FederationResult)
+    if found is None or found.name != name:
+        return _not_yet(FEDERATION, title, "Nobody has looked yet.")
+    return Outside(
+        name=FEDERATION,
+        title=title,
+        judgement=found.judgement,
+        detail=found.sentence,
+        next_step=found.next_step,
+    )
 
 
 def _not_yet(

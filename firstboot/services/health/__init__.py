@@ -10,6 +10,7 @@ from services.health.data import DataCheck
 from services.health.database import DatabaseCheck
 from services.health.ddns import DdnsCheck
 from services.health.failures import FailedUnitsCheck
+from services.health.federation import FederationCheck
 from services.health.homeserver import ClientCheck, HomeserverCheck
 from services.health.identity import IdentityCheck
 from services.health.pages import PagesCheck, ProxyCheck
@@ -36,5 +37,6 @@ CHECKS: tuple[Check, ...] = (
     ReachCheck(),
     PortmapCheck(),
     TunnelCheck(),
+    FederationCheck(),
     FailedUnitsCheck(),
 )

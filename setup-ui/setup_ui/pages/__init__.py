@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from setup_ui.pages import access, checks, done, found, front, progress, setup, tunnel
+from setup_ui.pages import access, checks, done, federation, found, front, progress, setup, tunnel
 
 BLUEPRINTS = (
     front.bp,
@@ -12,5 +12,6 @@ BLUEPRINTS = (
     tunnel.bp,
     progress.bp,
     done.bp,
+    federation.bp,
     found.bp,
 )

@@ -57,6 +57,9 @@ class GroundedHost:
     def start_tunnel_check(self) -> None:
         self.acts.append("tunnel check")
 
+    def start_federation_check(self) -> None:
+        self.acts.append("federation check")
+
     def start_ssh(self) -> None:
         self.acts.append("ssh")
 

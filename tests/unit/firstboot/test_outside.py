@@ -11,7 +11,7 @@ import pytest
 from appliance.answers import Judgement
 from appliance.errors import CommandError
 from appliance.paths import Paths
-from appliance.settings import Ddns, Public, Reach, Settings, load_settings, save_toml
+from appliance.settings import Ddns, Public, Reach, Settings, Way, load_settings, save_toml
 from appliance.state import Phase, StepState, load_state
 from firstboot.outside import outside_facts
 from firstboot.provision import provision
@@ -23,6 +23,8 @@ from services.acme.contract import AcmeState
 from services.address import Facts, classify, find_wan
 from services.ddns.result import DdnsResult
 from services.echo import Echo
+from services.federation.result import Cause as Seen
+from services.federation.result import FederationResult
 from services.portmap.causes import Cause
 from services.portmap.contract import Held, Problem, State
 from services.portmap.mapper import PORTS
@@ -141,7 +143,8 @@ def test_ports_then_name_then_certificate_and_then_they_stay(world: World) -> No
     assert {state for state, _ in world.run(units).values()} == {StepState.DONE}
     starts = [act.partition(" ")[2] for act in units.acts]
     assert starts == [PORTMAP_UNIT, DDNS_UNIT, ACME_UNIT, TARGET]
-    assert judgements(world) == [Judgement.GOOD] * 3
+    assert judgements(world) == [Judgement.GOOD] * 3 + [Judgement.UNSURE], "nobody has looked yet"
+    assert status(world.paths).is_reachable
 
 
 def test_a_name_that_is_refused_is_put_off_and_no_certificate_is_asked_for(world: World) -> None:
@@ -163,7 +166,7 @@ def test_a_router_that_refuses_may_be_forwarding_by_hand(world: World) -> None:
     assert state is StepState.LATER
     assert "by hand" in said
     assert steps["public-certificate"][0] is StepState.DONE
-    assert judgements(world) == [Judgement.UNSURE, Judgement.GOOD, Judgement.GOOD]
+    assert judgements(world)[:3] == [Judgement.UNSURE, Judgement.GOOD, Judgement.GOOD]
     assert status(world.paths).is_reachable
 
 
@@ -200,7 +203,38 @@ def test_ones_own_dns_needs_no_provider(world: World) -> None:
     assert [fact.name for fact in outside_facts(world.paths, world.settings)] == [
         "ports",
         "certificate",
+        "federation",
     ]
+
+
+@pytest.mark.parametrize(
+    ("judgement", "is_reachable"),
+    [(Judgement.GOOD, True), (Judgement.UNSURE, True), (Judgement.BAD, False)],
+)
+def test_what_was_seen_from_outside_is_told(
+    world: World, judgement: Judgement, is_reachable: bool
+) -> None:
+    """Good or bad it is; as long as nobody knows, it hinders nothing."""
+    world.run(world.units())
+    found = FederationResult(
+        name=SERVER_NAME,
+        at=1.0,
+        judgement=judgement,
+        cause=Seen.NOTHING_ARRIVES,
+        sentence="Nothing arrives.",
+        next_step="restart the router",
+    )
+    save_result(world.paths, "federation", found)
+    fact = outside_facts(world.paths, world.settings)[-1]
+    assert (fact.judgement, fact.detail) == (judgement, "Nothing arrives.")
+    assert status(world.paths).is_reachable is is_reachable
+    save_result(world.paths, "federation", replace(found, name="former.example.org"))
+    assert judgements(world)[-1] is Judgement.UNSURE, "that was another server"
+
+
+def test_no_other_server_is_to_reach_a_home(world: World) -> None:
+    world.publish(Public(way=Way.HOME))
+    assert "federation" not in [one.name for one in outside_facts(world.paths, world.settings)]
 
 
 def status(paths: Paths):

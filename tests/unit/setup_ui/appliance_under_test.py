@@ -25,16 +25,21 @@ from appliance.state import Phase, State, StepState, StepStatus, save_state
 from firstboot.address_check import RESULT as ADDRESS_CHECK
 from firstboot.address_check import AddressCheck
 from firstboot.agent import Agent
+from firstboot.tunnel_check import RESULT as TUNNEL_CHECK
+from firstboot.tunnel_check import judge, judge_silence
 from services.address import Facts, classify, find_wan
 from services.ddns.outcome import Kind, Outcome
 from services.echo import Echo
-from services.portmap.causes import Cause
+from services.portmap.causes import Cause as Refusal
 from services.reach import AddressResult
 from services.results import save_result
+from services.tunnel.device import Look
+from services.tunnel.diagnose import Cause, Diagnosis
 from services.wan import RESULT as ADDRESS
 from setup_ui import create_app
 from setup_ui.config import UiConfig
 
+SOURCE = Path(__file__).resolve().parents[3]
 NAMES = ("hearth.local", "hearth-ab12.local")
 PASSWORD = "correct horse battery staple"
 CODE = "seven purple kettles"
@@ -76,6 +81,9 @@ class GroundedHost:
     def start_provisioning(self) -> None:
         self.acts.append("provision")
 
+    def start_federation_check(self) -> None:
+        self.checks.append("federation")
+
     def start_ssh(self) -> None:
         self.acts.append("ssh")
 
@@ -104,6 +112,7 @@ class Appliance:
         (self.paths.bootfs / "hearth.toml").write_text(f'claim_code = "{CODE}"\n')
         self._write("usr/share/hearth/image.json", '{"version": "0.1.0", "development": true}')
         self._write("proc/device-tree/model", "Raspberry Pi 4 Model B")
+        self.paths.templates.symlink_to(SOURCE / "overlays/base/usr/share/hearth/templates")
         self.report(DataCondition.OK)
         self.app: Flask = create_app(UiConfig(paths=self.paths, connect_seconds=0.2))
         self.app.jinja_env.bytecode_cache = TEMPLATES
@@ -145,7 +154,7 @@ class Appliance:
             gateway="192.168.1.1",
             protocol="UPnP" if router_wan else "",
             router_wan=router_wan,
-            refusal=None if router_wan else Cause.SILENT,
+            refusal=None if router_wan else Refusal.SILENT,
             echoes=echoes,
         )
         finding = classify(facts)
@@ -166,6 +175,18 @@ class Appliance:
             next_step=outcome.hint,
         )
         save_result(self.paths, ADDRESS_CHECK, found)
+
+    def tunnel_is(self, cause: Cause | None, *evidence: str) -> None:
+        """What hearth-tunnel-check.service would leave; without a cause the server has answered."""
+        assert self.agent is not None
+        draft = self.agent.setup.drafts.load()
+        assert draft.tunnel is not None
+        if cause is None:
+            look = Look(peer="", endpoint="198.51.100.7:51820", handshake=1, received=92, sent=148)
+            found = judge(draft, look, 0.3)
+        else:
+            found = judge_silence(draft, Diagnosis(cause=cause, evidence=evidence))
+        save_result(self.paths, TUNNEL_CHECK, found)
 
     def provisioned(self, phase: Phase, *steps: StepStatus) -> None:
         """What the provisioning unit would have written by now."""

@@ -1,0 +1,27 @@
+"""What the UI may ask about a server that is set up; a part of ``appliance.protocol``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, kw_only=True)
+class MakeRecoveryFile:
+    """Settings and signing key, encrypted with ``passphrase``. Result: File."""
+
+    session: str = field(repr=False)
+    passphrase: str = field(repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class GetFederation:
+    """Whether other servers can talk to this one, as it was seen last. Result: Federation."""
+
+    session: str = field(repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StartFederationCheck:
+    """Look at that now; GetFederation tells the finding. Result: Done."""
+
+    session: str = field(repr=False)
