@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import functools
 import types
 import typing
 from collections.abc import Mapping
@@ -24,7 +25,7 @@ def parse_table(cls: type[T], table: Mapping[str, Any], *, where: str) -> T:
     if not isinstance(table, Mapping):
         raise ConfigError(f"{where}: expected a table, found {table!r}")
     assert dataclasses.is_dataclass(cls)
-    hints = typing.get_type_hints(cls)
+    hints = _hints(cls)
     fields = {field.name: field for field in dataclasses.fields(cls) if field.init}
     for key in table:
         if key not in fields:
@@ -36,6 +37,12 @@ def parse_table(cls: type[T], table: Mapping[str, Any], *, where: str) -> T:
         elif _is_required(field):
             raise ConfigError(f"{where}: key {name!r} is missing")
     return cls(**values)
+
+
+@functools.cache
+def _hints(cls: type[Any]) -> dict[str, Any]:
+    """Evaluating them is most of the work, and a job parses the same few classes many times."""
+    return typing.get_type_hints(cls)
 
 
 def _field(field: dataclasses.Field[Any], hint: Any, value: Any, where: str) -> Any:

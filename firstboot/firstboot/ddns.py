@@ -21,8 +21,16 @@ from services.ddns.client import Client
 from services.ddns.contract import Adopt, Rest, Stop, Update, Wait, Wanted
 from services.ddns.outcome import EXPLAINED, Outcome
 from services.ddns.provider import SubNames
-from services.ddns.result import RESULT, DdnsResult, account_mark, hold_lock, make_client
+from services.ddns.result import (
+    RESULT,
+    DdnsResult,
+    account_mark,
+    by_this_clock,
+    hold_lock,
+    make_client,
+)
 from services.ddns.verify import Authorities, agreed, ask_addresses, find_authorities
+from services.moment import read_boot_id, read_moment
 from services.names import public_names
 from services.portmap.place import Place, find_place
 from services.results import load_result, save_result
@@ -43,6 +51,7 @@ class World:
     """What is outside; tests have their own."""
 
     clock: WallClock = time
+    boot_id: Callable[[], str] = read_boot_id
     client: Callable[[Ddns, Secrets], Client] = make_client
     authorities: Callable[[str], Authorities] = find_authorities
     # What our own network's name server says; raises NetworkError where it knows no address.
@@ -75,12 +84,15 @@ class Job:
         self._world = world
         self._client = world.client(ddns, secrets)
         self._mark = account_mark(ddns, secrets)
-        before = load_result(paths, RESULT, DdnsResult) or DdnsResult()
+        self._kept = load_result(paths, RESULT, DdnsResult)
+        moment = read_moment(world.clock, world.boot_id)
+        before = by_this_clock(self._kept or DdnsResult(), moment)
         if before.contract.account != self._mark:
             before = DdnsResult(contract=before.contract)
         self._result = replace(
             before,
-            at=world.clock.time(),
+            at=moment.date,
+            noted=moment,
             provider=ddns.provider,
             name=ddns.name,
             wanted=WanAddresses(),
@@ -222,14 +234,19 @@ class Job:
         beneath = f".{self._result.name}"
         missing = [one for one in names.all if one.endswith(beneath)]
         missing = [one for one in missing if one not in self._result.aliases]
+        state = self._result.contract
         is_soon = 0 <= self._result.at - self._result.aliases_at < ALIAS_SECONDS
-        if not missing or is_soon or self._result.contract.stop or self._result.problem:
+        is_barred = state.stop is not None or self._result.at < state.not_before
+        if not missing or is_soon or is_barred or self._result.problem:
             return
         self._result = replace(self._result, aliases_at=self._result.at)
         self._save()
         for alias in missing:
             outcome = self._client.set_alias(alias, self._result.name)
             if not outcome.is_done:
+                now, provider = self._world.clock.time(), self._client.provider
+                state = contract.refused_aside(state, now, outcome, provider)
+                self._result = replace(self._result, contract=state)
                 self._complain(f"{alias} could not be made: {outcome.problem}", outcome.hint)
                 return
             self._result = replace(self._result, aliases=(*self._result.aliases, alias))
@@ -263,7 +280,11 @@ class Job:
         self._result = replace(self._result, problem=problem, hint=hint)
 
     def _save(self) -> None:
-        save_result(self._paths, RESULT, self._result)
+        """Every write wears the card, and that this has run once more is not worth one."""
+        kept = self._kept
+        if kept is None or replace(self._result, at=kept.at, noted=kept.noted) != kept:
+            save_result(self._paths, RESULT, self._result)
+            self._kept = self._result
 
 
 def run_job(paths: Paths, *, again: bool) -> int:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from appliance.deadline import WallClock
 from appliance.log import logger
@@ -22,6 +21,7 @@ from services.address import Facts, Kind, Reachability, kind_of
 from services.ddns.result import RESULT as DDNS
 from services.ddns.result import DdnsResult
 from services.measure import ask_echoes
+from services.moment import Moment, read_boot_id, read_moment
 from services.portmap import contract
 from services.portmap.contract import State
 from services.portmap.keeper import Keeper
@@ -35,16 +35,11 @@ from services.wan import RESULT as ADDRESS
 from services.wan import WanAddresses
 from services.ways import published, wanted_pinholes, wanted_ports
 
-BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 # What the services' keepers ask for: no more than one question in ten minutes (Dyn's policy), and
 # none without a reason but once a day.
 ECHO_PAUSE = 600.0
 ECHO_LONGEST = 86400.0
 DDNS_UNIT = "hearth-ddns.service"
-
-
-def read_boot_id() -> str:
-    return BOOT_ID.read_text().strip()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +73,7 @@ def keep_ports(
         save_result(paths, PORTMAP, PortmapResult(ports=ports, pinholes=pinholes))
     known = load_result(paths, ADDRESS, AddressResult)
     facts = make_facts(place, ports, settings.public.port)
-    found = note_address(paths, known, facts, place, now=world.clock.time())
+    found = note_address(paths, known, facts, place, read_moment(world.clock, world.boot_id))
     if settings.public.way is Way.TUNNEL:
         from firstboot.tunnel_verbs import forget_foreign_key
 
@@ -165,21 +160,38 @@ def release_ports(paths: Paths) -> int:
 
 
 def note_address(
-    paths: Paths, before: AddressResult | None, facts: Facts, place: Place, *, now: float
+    paths: Paths, known: AddressResult | None, facts: Facts, place: Place, now: Moment
 ) -> AddressResult:
     """Judge with what the echo services said last, asking them only when there is a reason."""
-    if before is None or is_echo_due(before, facts.router_wan, place.ipv6, now):
+    before = known and by_this_clock(known, now)
+    if before is None or is_echo_due(before, facts.router_wan, place.ipv6, now.date):
         echoes, echoes6 = ask_echoes(place)
-        result = judge(replace(facts, echoes=echoes, echoes6=echoes6), now=now)
+        result = judge(replace(facts, echoes=echoes, echoes6=echoes6), now=now.date)
+        result = replace(result, noted=now)
     elif before.router_wan != facts.router_wan and was_confirmed(before, facts.router_wan):
         result = meanwhile(before, facts.router_wan, place.ipv6)
     else:
-        known = replace(facts, echoes=before.echoes, echoes6=before.echoes6)
-        result = replace(judge(known, now=now), asked=before.asked, router_wan=before.router_wan)
+        last = replace(facts, echoes=before.echoes, echoes6=before.echoes6)
+        result = replace(
+            judge(last, now=now.date),
+            asked=before.asked,
+            router_wan=before.router_wan,
+            noted=before.noted,
+        )
     # Every write wears the card; the same result again is none.
-    if result != before:
+    if result != known:
         save_result(paths, ADDRESS, result)
     return result
+
+
+def by_this_clock(result: AddressResult, now: Moment) -> AddressResult:
+    """The result with its date by the clock of ``now``, which may have been set since."""
+    jump = result.noted.jump(now)
+    asked = min(result.asked + jump, now.date)
+    # Of another boot it is not known how long that is ago: it counts from now on as if just asked.
+    if not jump and asked == result.asked:
+        return result
+    return replace(result, asked=asked, noted=now)
 
 
 def was_confirmed(before: AddressResult, router_wan: str) -> bool:
@@ -200,8 +212,6 @@ def meanwhile(before: AddressResult, router_wan: str, ipv6: str) -> AddressResul
 def is_echo_due(before: AddressResult, router_wan: str, ipv6: str, now: float) -> bool:
     """Never twice in ten minutes; and without a reason only once a day."""
     age = now - before.asked
-    if age < 0:
-        return True  # the clock has been set back
     if age < ECHO_PAUSE:
         return False
     is_new = router_wan != before.router_wan or (ipv6 or None) != before.wan.ipv6

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from services.address import Finding
 from services.echo import Echo
+from services.moment import Moment
 from services.portmap.contract import State
 from services.wan import WanAddresses
 
@@ -25,11 +26,13 @@ class AddressResult:
     """``wan`` is what services.wan reads for everybody else.
 
     ``asked`` is when the echo services were, as a date (time(2)); ``router_wan`` was then so.
+    ``noted`` tells which clock that date is of.
     """
 
     finding: Finding
     wan: WanAddresses
     asked: float
     router_wan: str
+    noted: Moment = field(default_factory=Moment)
     echoes: tuple[Echo, ...] = ()
     echoes6: tuple[Echo, ...] = ()

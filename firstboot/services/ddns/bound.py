@@ -16,7 +16,8 @@ from services.ddns import contract
 from services.ddns.client import Client
 from services.ddns.outcome import Kind, Outcome
 from services.ddns.provider import Provider
-from services.ddns.result import RESULT, DdnsResult, account_mark, hold_lock
+from services.ddns.result import RESULT, DdnsResult, account_mark, by_this_clock, hold_lock
+from services.moment import read_boot_id, read_moment
 from services.results import load_result, save_result
 
 
@@ -28,6 +29,7 @@ class BoundClient:
     client: Client
     mark: str
     clock: WallClock
+    boot_id: Callable[[], str] = read_boot_id
 
     @property
     def provider(self) -> Provider:
@@ -41,10 +43,12 @@ class BoundClient:
 
     def _ask(self, act: Callable[[], Outcome]) -> Outcome:
         with hold_lock(self.paths):
+            moment = read_moment(self.clock, self.boot_id)
             result = load_result(self.paths, RESULT, DdnsResult) or DdnsResult()
+            result = by_this_clock(result, moment)
             if result.contract.account != self.mark:
                 result = DdnsResult(contract=result.contract)
-            now = self.clock.time()
+            now = moment.date
             state = contract.remember(result.contract, now, self.mark)
             if state.stop is not None:
                 return Outcome(kind=state.stop, said=state.stop_said)
@@ -52,8 +56,8 @@ class BoundClient:
                 return Outcome(kind=Kind.LIMITED, retry_after=state.not_before - now)
             outcome = act()
             if not outcome.is_done:
-                state = contract.refused(state, self.clock.time(), outcome, self.provider)
-                save_result(self.paths, RESULT, replace(result, contract=state))
+                state = contract.refused_aside(state, self.clock.time(), outcome, self.provider)
+                save_result(self.paths, RESULT, replace(result, contract=state, noted=moment))
             return outcome
 
 

@@ -25,6 +25,7 @@ RETRY_SECONDS, RETRY_LIMIT = 5 * 60.0, 4 * HOUR
 OWNER_SECONDS = 60.0
 # A router that restarts often has IPv4 long before IPv6.
 GONE_SECONDS = HOUR
+ACCOUNT_STOPS = (Kind.BADAUTH, Kind.ABUSE, Kind.BADAGENT, Kind.INACTIVE)
 # Name servers that answer an old address for longer than this do not just lag behind.
 DRIFT_SECONDS = HOUR
 
@@ -105,7 +106,15 @@ def remember(state: ContractState, now: float, account: str) -> ContractState:
         return state
     # The owner changed something. What was acknowledged was so for another account.
     earliest = state.attempted_at + OWNER_SECONDS if state.attempted_at else 0.0
+    if state.failures and provider_of(state.account) == provider_of(account):
+        # A provider in trouble has asked for silence whatever the account.
+        earliest = max(earliest, state.not_before)
     return ContractState(account=account, attempted_at=state.attempted_at, not_before=earliest)
+
+
+def provider_of(account: str) -> str:
+    """An account's mark begins with its provider (services.ddns.result.account_mark)."""
+    return account.partition("/")[0]
 
 
 def observe(state: ContractState, now: float, wanted: Wanted) -> ContractState:
@@ -186,6 +195,19 @@ def refused(
     return replace(state, failures=failures, not_before=now + pause)
 
 
+def refused_aside(
+    state: ContractState, now: float, outcome: Outcome, provider: Provider
+) -> ContractState:
+    """The state after something else than an update was refused, such as a TXT record.
+
+    What the provider holds against the account it would hold against an update too; that it has
+    no such record, or not for this token, is no reason to stop following the address.
+    """
+    if outcome.is_stop and outcome.kind not in ACCOUNT_STOPS:
+        return state
+    return refused(state, now, outcome, provider)
+
+
 def _pause(kind: Kind, failures: int, provider: Provider) -> float:
     doubled = 2.0 ** min(failures - 1, 20)
     if kind is Kind.UNREACHABLE:
@@ -223,12 +245,20 @@ def _with_clock(state: ContractState, now: float) -> ContractState:
     """A Pi has no clock: times that lie ahead were noted by a wrong one."""
     if state.attempted_at <= now and state.acknowledged_at <= now:
         return state
-    ahead = max(state.attempted_at, state.acknowledged_at) - now
+    return shifted(state, now - max(state.attempted_at, state.acknowledged_at))
+
+
+def shifted(state: ContractState, seconds: float) -> ContractState:
+    """The state after the clock was set; 0 stays 0, which is "never"."""
+
+    def shift(moment: float) -> float:
+        return max(moment + seconds, 0.0) if moment else 0.0
+
     return replace(
         state,
-        attempted_at=max(state.attempted_at - ahead, 0.0),
-        acknowledged_at=max(state.acknowledged_at - ahead, 0.0),
-        refreshed_at=max(state.refreshed_at - ahead, 0.0),
-        missing_since=max(state.missing_since - ahead, 0.0),
-        not_before=max(state.not_before - ahead, 0.0),
+        attempted_at=shift(state.attempted_at),
+        acknowledged_at=shift(state.acknowledged_at),
+        refreshed_at=shift(state.refreshed_at),
+        missing_since=shift(state.missing_since),
+        not_before=shift(state.not_before),
     )

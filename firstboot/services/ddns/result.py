@@ -8,16 +8,17 @@ import hmac
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from appliance.paths import Paths
 from appliance.settings import Ddns, Secrets
 from services.ddns.client import Client
-from services.ddns.contract import ContractState
+from services.ddns.contract import ContractState, shifted
 from services.ddns.outcome import Kind
 from services.ddns.provider import Account
 from services.ddns.providers import find_provider
 from services.ddns.verify import ServerAnswer
+from services.moment import Moment
 from services.wan import WanAddresses
 
 RESULT = "ddns"
@@ -28,10 +29,12 @@ class DdnsResult:
     """``kind`` and ``said`` are the provider's last answer; ``servers`` are the authoritative ones.
 
     ``is_correct``: they answer what is wanted; None when that could not be asked. ``problem`` is
-    empty when all is well. ``next_at`` is when the provider may be asked again.
+    empty when all is well. ``next_at`` is when the provider may be asked again. ``noted`` tells
+    which clock all these dates are of.
     """
 
     at: float = 0.0
+    noted: Moment = field(default_factory=Moment)
     provider: str = ""
     name: str = ""
     wanted: WanAddresses = field(default_factory=WanAddresses)
@@ -47,6 +50,21 @@ class DdnsResult:
     problem: str = ""
     hint: str = ""
     next_at: float = 0.0
+
+
+def by_this_clock(result: DdnsResult, now: Moment) -> DdnsResult:
+    """The result with its dates by the clock of ``now``, which may have been set since."""
+    jump = result.noted.jump(now)
+    if not jump:
+        return result
+    return replace(
+        result,
+        noted=now,
+        contract=shifted(result.contract, jump),
+        answered_at=result.answered_at + jump,
+        verified_at=result.verified_at + jump,
+        aliases_at=result.aliases_at + jump,
+    )
 
 
 @contextmanager
@@ -78,4 +96,4 @@ def account_mark(ddns: Ddns, secrets: Secrets) -> str:
     key = f"{secrets.registration_shared_secret}{secrets.macaroon_secret_key}{secrets.form_secret}"
     fields = [ddns.provider, ddns.name, ddns.username, ddns.endpoint, secrets.ddns_secret]
     mark = hmac.new(key.encode(), json.dumps(fields).encode(), hashlib.sha256)
-    return mark.hexdigest()[:32]
+    return f"{ddns.provider}/{mark.hexdigest()[:32]}"

@@ -27,17 +27,18 @@ import dns.update
 ZONE = "example.org"
 KEY_NAME = "hearth"
 KEY_SECRET = "aGVhcnRoIGhlYXJ0aCBoZWFydGggaGVhcnRoIGhlYXI="
-SERVER_NAME = "ns.example.org"
 
 
 class Zone:
     """Records by (name, type); ``lag`` holds what the world shall not see yet."""
 
-    def __init__(self) -> None:
+    def __init__(self, zone: str = ZONE) -> None:
+        self.zone = zone
+        server = f"ns.{zone}"
         self.records: dict[tuple[str, str], tuple[str, ...]] = {
-            (ZONE, "SOA"): (f"{SERVER_NAME}. hostmaster.{ZONE}. 1 3600 600 86400 5",),
-            (ZONE, "NS"): (f"{SERVER_NAME}.",),
-            (SERVER_NAME, "A"): ("127.0.0.1",),
+            (zone, "SOA"): (f"{server}. hostmaster.{zone}. 1 3600 600 86400 5",),
+            (zone, "NS"): (f"{server}.",),
+            (server, "A"): ("127.0.0.1",),
         }
         self.updates = 0
         self.frozen = False
@@ -83,14 +84,15 @@ class Zone:
         [asked] = question.question
         name = asked.name.to_text(omit_final_dot=True)
         kind = dns.rdatatype.to_text(asked.rdtype)
-        if name != ZONE and not name.endswith(f".{ZONE}"):
+        if name != self.zone and not name.endswith(f".{self.zone}"):
             reply.set_rcode(dns.rcode.REFUSED)
             return
         values = self.records.get((name, kind), ())
         if values:
             reply.answer.append(dns.rrset.from_text(asked.name, 60, "IN", kind, *values))
             return
-        soa = dns.rrset.from_text(f"{ZONE}.", 60, "IN", "SOA", *self.records[ZONE, "SOA"])
+        records = self.records[self.zone, "SOA"]
+        soa = dns.rrset.from_text(f"{self.zone}.", 60, "IN", "SOA", *records)
         reply.authority.append(soa)
         if not any(owner == name and kept for (owner, _), kept in self.records.items()):
             reply.set_rcode(dns.rcode.NXDOMAIN)
@@ -99,7 +101,7 @@ class Zone:
         assert isinstance(message, dns.update.UpdateMessage)
         if not message.had_tsig:
             return dns.rcode.REFUSED
-        if message.zone[0].name.to_text(omit_final_dot=True) != ZONE:
+        if message.zone[0].name.to_text(omit_final_dot=True) != self.zone:
             return dns.rcode.NOTAUTH
         self.updates += 1
         for change in message.update:
