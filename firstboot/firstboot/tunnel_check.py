@@ -7,6 +7,7 @@ its guard, and goes down again; nothing is listening yet that it could lead to.
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from appliance.answers import Judgement
@@ -23,7 +24,7 @@ from services.render import render_templates
 from services.results import save_result
 from services.tunnel import device
 from services.tunnel.device import Look
-from services.tunnel.diagnose import EXPLANATIONS, diagnose
+from services.tunnel.diagnose import EXPLANATIONS, Diagnosis, diagnose
 from services.tunnel.keys import ensure_keys
 from services.tunnel.layout import CONFIG, TEMPLATES, render_script, values_of
 
@@ -85,14 +86,19 @@ def judge(draft: StoredDraft, look: Look, seconds: float) -> AddressCheck:
 def explain(draft: StoredDraft, tunnel: Tunnel, error: HearthError) -> AddressCheck:
     """What keeps the server from answering, found out by other means."""
     diagnosis = diagnose(tunnel.server, tunnel.port)
+    if not isinstance(error, DeadlineError):
+        diagnosis = replace(diagnosis, evidence=(*diagnosis.evidence, error.message))
+    return judge_silence(draft, diagnosis)
+
+
+def judge_silence(draft: StoredDraft, diagnosis: Diagnosis) -> AddressCheck:
     explanation = EXPLANATIONS[diagnosis.cause]
-    said = () if isinstance(error, DeadlineError) else (error.message,)
     return AddressCheck(
         answers=draft.tunnel_number,
         judgement=Judgement.BAD,
         kind=diagnosis.cause.value,
         headline=explanation.sentence,
-        evidence=(*diagnosis.evidence, *said),
+        evidence=diagnosis.evidence,
         next_step=explanation.next_step,
     )
 

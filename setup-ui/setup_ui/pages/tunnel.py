@@ -37,8 +37,13 @@ def _port(values: Values) -> int | None:
 
 
 def _request(session: str, revision: int, values: Values) -> SaveTunnel:
-    port = _port(values) or TUNNEL_PORT
-    return SaveTunnel(session=session, revision=revision, server=values["server"], port=port)
+    port = _port(values)
+    return SaveTunnel(
+        session=session,
+        revision=revision,
+        server=values["server"],
+        port=TUNNEL_PORT if port is None else port,
+    )
 
 
 TUNNEL = FormPage(
@@ -95,9 +100,11 @@ def download() -> BaseResponse:
     if leave is not None:
         return leave
     name, content = _script()
-    return send_file(
+    response = send_file(
         io.BytesIO(content), mimetype="text/plain", as_attachment=True, download_name=name
     )
+    response.headers["Cache-Control"] = "no-store"
+    return response
 
 
 def _script() -> tuple[str, bytes]:
