@@ -48,6 +48,8 @@ class RouterOptions:
     - ``hairpin``: the public address works from inside, too
     - ``rewrites_source``: what comes in seems to come from the router
     - ``lies``: says that a port is mapped, and lets nothing in
+    - ``quiet``: announces neither its start nor a new address
+    - ``filters_private``: hides names that lead to addresses at home ("DNS rebinding protection")
     """
 
     igd: Igd = Igd.V2
@@ -61,6 +63,8 @@ class RouterOptions:
     hairpin: bool = True
     rewrites_source: bool = False
     lies: bool = False
+    quiet: bool = False
+    filters_private: bool = False
 
 
 VARIANTS: dict[str, RouterOptions] = {
@@ -79,4 +83,8 @@ VARIANTS: dict[str, RouterOptions] = {
     "no-hairpin": RouterOptions(hairpin=False),
     "rewrites-source": RouterOptions(rewrites_source=True),
     "lying": RouterOptions(lies=True),
+    "igd1-quiet": RouterOptions(igd=Igd.V1, udp=Udp.OFF, quiet=True),
+    "natpmp-quiet": RouterOptions(igd=Igd.OFF, udp=Udp.NATPMP, quiet=True),
+    "pcp-quiet": RouterOptions(igd=Igd.OFF, udp=Udp.PCP, quiet=True),
+    "filters-private": RouterOptions(filters_private=True),
 }

@@ -7,6 +7,7 @@ from world.internet.options import Igd, Ipv6, Line, RouterOptions, Udp
 from world.internet.places import (
     CGNAT_ADDRESS,
     CGNAT_GATEWAY,
+    HOSTS,
     LAN_DOMAIN,
     LEASES,
     LINE_ADDRESS,
@@ -50,6 +51,9 @@ DNSMASQ6 = """
 enable-ra
 dhcp-range=::,constructor:lan,ra-only,64,1h
 """
+# dnsmasq counts the documentation ranges as private (its rfc1035.c), in which the box's whole
+# Internet lives: names that are out there by themselves are excepted, the owners' are not.
+REBIND = "\nstop-dns-rebind\n" + "".join(f"rebind-domain-ok=/{name}/\n" for name in HOSTS)
 MINIUPNPD = """
 ext_ifname=wan
 listening_ip=lan
@@ -100,8 +104,9 @@ class Router:
         self._set_address(address)
         front = (IGD_PORT, SOAP_FRONT_PORT) if options.permanent_only else None
         host.run(["nft", "-f", "-"], input=home_rules(options, soap_front=front))
-        ipv6 = DNSMASQ6 if options.ipv6 is not Ipv6.OFF else ""
-        (host.files / "dnsmasq.conf").write_text(DNSMASQ + ipv6)
+        more = DNSMASQ6 if options.ipv6 is not Ipv6.OFF else ""
+        more += REBIND if options.filters_private else ""
+        (host.files / "dnsmasq.conf").write_text(DNSMASQ + more)
         host.start("dnsmasq", ["dnsmasq", "--keep-in-foreground", "--conf-file=/srv/dnsmasq.conf"])
         for port in options.own_ports:
             web = ["python3", "-m", "http.server", "--directory", "/opt", str(port)]

@@ -44,6 +44,16 @@ table inet home {{
   }}
 }}
 {spoken}
+{quiet}
+"""
+# What a router tells everybody (RFC 6886 3.2.1, RFC 6887 14.1.3, UPnP's ssdp:alive) stays in it.
+QUIET = """
+table inet quiet {
+  chain out {
+    type filter hook output priority filter;
+    ip daddr { 224.0.0.1, 239.255.255.250 } udp dport { 1900, 5350 } drop
+  }
+}
 """
 # Port control packets whose first byte is not a version that the router speaks go to refuser.py,
 # and its answers seem to come from the right port. Without connection tracking: a client may ask
@@ -91,5 +101,6 @@ def home_rules(options: RouterOptions, *, soap_front: tuple[int, int] | None) ->
         rewritten='iifname "wan" oifname "lan" ct status dnat masquerade'
         if options.rewrites_source
         else "",
+        quiet=QUIET if options.quiet else "",
         spoken="" if version is None else SPOKEN.format(version=version, port=REFUSER_PORT),
     )
