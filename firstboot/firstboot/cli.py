@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from appliance.paths import Paths
-from firstboot import other_servers, rented_server
+from firstboot import other_servers, rented_server, way_verbs
 from firstboot.privilege import require_root
 
 DESCRIPTION = "Look after this Hearth."
@@ -23,6 +23,7 @@ examples:
   hearthctl doctor            check everything and say what to do about what is wrong
   hearthctl doctor ddns       prove the account at the DDNS provider, and what the world sees
   hearthctl network check     whether the world can reach this device, in ten seconds
+  hearthctl way               how the world gets in, and which other ways there are
   hearthctl tunnel status     whether the rented server answers, and why not
   hearthctl federation check  whether other servers can talk to this one
   hearthctl wakeup --dry-run  whom a wake-up call would go to
@@ -65,6 +66,7 @@ def make_parser() -> argparse.ArgumentParser:
 
     _add_public(add)
     other_servers.add_verbs(add)
+    way_verbs.add_verbs(add)
     rented_server.add_verbs(add)
     _add_internal(add)
     return parser

@@ -32,7 +32,7 @@ from firstboot.door import ui_owner
 from firstboot.draft import DraftBook
 from firstboot.host import Host
 from firstboot.preseed import Checked
-from firstboot.stored import settings_from
+from firstboot.stored import public_settings, settings_from
 
 Save = SaveOwner | PassNetwork | SaveServer | SaveAddress | SaveWay | SaveTunnel | SaveHomeserver
 Check = StartNetworkCheck | StartAddressCheck | StartTunnelCheck
@@ -121,7 +121,9 @@ class Setup:
             return draft
         from firstboot.way_answers import offer_ways
 
-        offers = offer_ways(self._paths, stored, draft.network)
+        public = public_settings(stored)
+        assert public is not None
+        offers = offer_ways(self._paths, public, stored.server_name, draft.network)
         is_possible = not any(one.obstacle for one in offers if one.way is draft.way)
         return replace(draft, ways=offers, way_chosen=draft.way_chosen and is_possible)
 

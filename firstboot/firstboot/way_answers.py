@@ -6,7 +6,6 @@ from appliance.answers import CheckState, Measured, WayOffer
 from appliance.errors import FieldError
 from appliance.paths import Paths
 from appliance.settings import Public, Way
-from firstboot.stored import StoredDraft, public_settings
 from services.address import Reachability
 from services.ddns.provider import Ipv6, Txt
 from services.ddns.providers import PROVIDERS, find_provider
@@ -39,10 +38,10 @@ CAUTIONS = {
 }
 
 
-def offer_ways(paths: Paths, draft: StoredDraft, network: Measured) -> tuple[WayOffer, ...]:
+def offer_ways(
+    paths: Paths, public: Public, server_name: str, network: Measured
+) -> tuple[WayOffer, ...]:
     """All of them, the recommended one first; what was not measured stands in nobody's way."""
-    public = public_settings(draft)
-    assert public is not None
     verdict = Reachability(network.kind) if network.state is CheckState.DONE else None
     found = load_result(paths, RESULT, AddressResult) if verdict is not None else None
     best = BEST.get(verdict, Way.PORTS) if verdict is not None else Way.PORTS
@@ -50,7 +49,7 @@ def offer_ways(paths: Paths, draft: StoredDraft, network: Measured) -> tuple[Way
         WayOffer(
             way=way,
             is_recommended=way is best,
-            obstacle=_obstacle(public, draft.server_name, way)
+            obstacle=_obstacle(public, server_name, way)
             or _line_obstacle(way, found.wan if found else None),
             caution=CAUTIONS.get(verdict, "") if verdict and way in ROUTERS else "",
         )

@@ -8,7 +8,7 @@ import pytest
 
 from appliance.answers import CheckState, Measured
 from appliance.errors import FieldError
-from appliance.settings import Reach, Way
+from appliance.settings import Public, Reach, Way
 from firstboot.stored import StoredDraft, public_settings
 from firstboot.way_answers import judge_way, offer_ways
 from services.address import Finding, Reachability
@@ -22,6 +22,8 @@ DRAFT = StoredDraft(
     server_name=NAME, reach=Reach.PUBLIC, provider="duckdns", ddns_name=NAME, address_for=NAME
 )
 
+PUBLIC = public_settings(DRAFT) or Public()
+
 
 def offers(tmp_path: Path, verdict: Reachability, *, ipv6: str | None = None) -> dict[Way, str]:
     paths = make_appliance(tmp_path)
@@ -30,7 +32,7 @@ def offers(tmp_path: Path, verdict: Reachability, *, ipv6: str | None = None) ->
     result = AddressResult(finding=finding, wan=wan, asked=0.0, router_wan="")
     save_result(paths, RESULT, result)
     network = Measured(state=CheckState.DONE, kind=verdict.value)
-    found = offer_ways(paths, DRAFT, network)
+    found = offer_ways(paths, PUBLIC, NAME, network)
     assert [one.is_recommended for one in found] == [True, False, False, False, False]
     return {one.way: one.obstacle for one in found}
 
@@ -46,7 +48,9 @@ def test_the_best_way_comes_first(tmp_path: Path, verdict: Reachability, best: W
 
 def test_no_way_promises_what_the_line_does_not_let_in(tmp_path: Path) -> None:
     network = Measured(state=CheckState.DONE, kind="cgnat")
-    found = {one.way: one.caution for one in offer_ways(make_appliance(tmp_path), DRAFT, network)}
+    found = {
+        one.way: one.caution for one in offer_ways(make_appliance(tmp_path), PUBLIC, NAME, network)
+    }
     assert "until your provider gives you a public IPv4" in found[Way.PORTS]
     assert found[Way.PORT] == found[Way.PORTS]
     assert not any(found[way] for way in (Way.TUNNEL, Way.IPV6, Way.HOME))
@@ -59,7 +63,7 @@ def test_ipv6_needs_an_address_of_that_kind(tmp_path: Path) -> None:
 
 
 def test_what_was_not_measured_stands_in_nobodys_way(tmp_path: Path) -> None:
-    found = offer_ways(make_appliance(tmp_path), DRAFT, Measured())
+    found = offer_ways(make_appliance(tmp_path), PUBLIC, NAME, Measured())
     assert found[0].way is Way.PORTS
     assert not any(one.obstacle for one in found)
 

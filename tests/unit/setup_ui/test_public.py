@@ -281,7 +281,8 @@ def test_the_way_ends_in_the_settings(shut: Browser, appliance: Appliance) -> No
 
 
 @pytest.mark.parametrize(("port", "problem"), [
-    ("443", "is what “Through your router” opens"), ("0", "0 is not a port"), ("70000", "is not a port"),
+    ("443", "is what “Through your router” opens"),
+    ("0", "0 is not a port"), ("70000", "is not a port"),
     ("x", "Write the number of a port"), ("", "Write the number of a port"),
 ])  # fmt: skip
 def test_a_port_that_cannot_be_is_refused(shut: Browser, port: str, problem: str) -> None:
