@@ -138,9 +138,18 @@ def call_all(calls: Sequence[Call], world: World) -> Counter[Outcome]:
                 break
             begun.append(pool.submit(wake, world.web, world.lookup, call))
             world.clock.sleep(world.chance(0.5, 1.5) * PACE_SECONDS)
-        outcomes = Counter(future.result() for future in begun)
+        outcomes = Counter(_outcome(future) for future in begun)
     outcomes[Outcome.SILENT] += len(calls) - len(begun)
     return outcomes
+
+
+def _outcome(future: Future[Outcome]) -> Outcome:
+    """One server with an answer that we did not foresee must not cost the others their call."""
+    try:
+        return future.result()
+    except Exception:
+        logger.exception("a wake-up call failed unexpectedly")
+        return Outcome.SILENT
 
 
 def show_calls(paths: Paths, settings: Settings, homeserver: Homeserver, *, as_json: bool) -> int:
