@@ -12,37 +12,22 @@ from collections.abc import Iterator
 
 import pytest
 
-from world.appliance import OWNER, PASSWORD, answer_wizard, boot, load_state, wait_for_setup
-from world.internet.ddns_endpoints import SECRET
+from world.appliance import OWNER, PASSWORD, load_state
 from world.internet.names import flush_resolver
-from world.internet.places import LINE_ADDRESS, LINE_ADDRESS_AFTER, NAMESERVER, OUTSIDER, ROUTER
-from world.internet.trust import install_roots
+from world.internet.places import LINE_ADDRESS, LINE_ADDRESS_AFTER, NAMESERVER
 from world.internet.world import World
+from world.public import (
+    ADDRESS,
+    NAME,
+    NAMES,
+    from_outside,
+    public_appliance,
+    result,
+    run_jobs,
+)
 from world.sandbox import Sandbox
-from world.tree import ensure_tree
 
 pytestmark = [pytest.mark.world, pytest.mark.timeout(900)]
-
-NAME = "hearth.duckdns.org"
-ADDRESS = "192.0.2.50"
-GO_PUBLIC = f"""
-from dataclasses import replace
-from appliance.paths import Paths
-from appliance.settings import *
-paths = Paths()
-settings = load_settings(paths.settings)
-save_toml(
-    replace(
-        settings,
-        server=replace(settings.server, name={NAME!r}, reach=Reach.PUBLIC),
-        public=Public(ddns=Ddns(provider="duckdns", name={NAME!r}), sub_names=True),
-    ),
-    paths.settings,
-    mode=0o640,
-)
-save_toml(replace(load_secrets(paths.secrets), ddns_secret={SECRET!r}), paths.secrets, mode=0o600)
-"""
-NAMES = (NAME, f"matrix.{NAME}", f"chat.{NAME}")
 
 
 @pytest.fixture(scope="module")
@@ -54,26 +39,8 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 @pytest.fixture(scope="module")
 def hearth(world: World, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
     """Provisioned with Dendrite, public, plugged into the home's switch."""
-    with Sandbox(ensure_tree(), tmp_path_factory.mktemp("hearth"), alone=False) as sandbox:
-        world.plug_in(sandbox)
-        sandbox.batch_ip(f"address add {ADDRESS}/24 dev eth0\nroute add default via {ROUTER}")
-        # What networkd would have learnt by DHCP; the agent makes resolv.conf of it.
-        learnt = f"mkdir -p /run/systemd/netif; echo DNS={ROUTER} > /run/systemd/netif/state"
-        sandbox.run(["sh", "-c", learnt])
-        install_roots(sandbox, world.wan.roots)
-        install_roots(world.wan.host, world.wan.roots)
-        sandbox.run(["mkdir", "-p", "/run/systemd/timesync"])
-        sandbox.run(["touch", "/run/systemd/timesync/synchronized"])
-        answer_wizard(sandbox, "dendrite")
-        sandbox.python(GO_PUBLIC)
-        boot(sandbox)
-        state = wait_for_setup(sandbox)
-        assert state["phase"] == "ready", json.dumps(state, indent=1)
+    with public_appliance(world, tmp_path_factory.mktemp("hearth"), "dendrite") as sandbox:
         yield sandbox
-
-
-def result(hearth: Sandbox, name: str) -> dict[str, object]:
-    return dict(json.loads((hearth.data / f"hearth/results/{name}.json").read_text()))
 
 
 def resolved(world: World) -> str:
@@ -82,16 +49,8 @@ def resolved(world: World) -> str:
     return world.wan.host.run(argv).stdout.strip()
 
 
-def from_outside(world: World, url: str) -> str:
-    """What somebody far away gets; the certificate must be the world's."""
-    argv = ["curl", "-sS", "--fail", "--max-time", "20", "--interface", OUTSIDER, url]
-    return world.wan.host.run(argv, seconds=40).stdout
-
-
 def test_name_ports_and_certificate_come_by_themselves(world: World, hearth: Sandbox) -> None:
-    for verb in ("portmap", "ddns", "acme"):
-        done = hearth.hearthctl(verb, check=False)
-        assert done.returncode == 0, f"{verb}:\n{done.stdout}{done.stderr}"
+    run_jobs(hearth, "portmap", "ddns", "acme")
     assert resolved(world) == LINE_ADDRESS
     assert result(hearth, "acme")["certified"] == list(NAMES)
 
@@ -135,9 +94,7 @@ def test_a_new_address_is_followed(world: World, hearth: Sandbox) -> None:
         memory["contract"][name] = max(0.0, memory["contract"].get(name, 0.0) - 600)
     file.write_text(json.dumps(memory))
     # As hearth-router.service starts it when the router tells of its new address.
-    for verb in (["portmap", "--urgent"], ["ddns"]):
-        done = hearth.hearthctl(*verb, check=False)
-        assert done.returncode == 0, f"{verb}:\n{done.stdout}{done.stderr}"
+    run_jobs(hearth, "portmap --urgent", "ddns")
     flush_resolver(world.wan.host)
     assert resolved(world) == LINE_ADDRESS_AFTER
     assert "versions" in from_outside(world, f"https://matrix.{NAME}/_matrix/client/versions")

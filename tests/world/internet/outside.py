@@ -21,7 +21,7 @@ SOURCE = Path(__file__).with_name("tester")
 PROGRAM = "tester"
 
 
-class Tester:
+class FederationTester:
     """Started in a world that runs, and gone with it; without it nobody answers at its name."""
 
     def __init__(self, world: World) -> None:

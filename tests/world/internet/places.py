@@ -61,7 +61,7 @@ DDNS_ZONES = (
 )  # fmt: skip
 OWNER_ZONE = "example.org"  # the owner's own, with an RFC 2136 key
 ZONES = (OWNER_ZONE, "example.com", "example.net", "letsencrypt.org", "ipify.org", "icanhazip.com",
-         "ntp.org", *DDNS_ZONES)  # fmt: skip
+         "ntp.org", "matrix.org", *DDNS_ZONES)  # fmt: skip
 
 OWNER_KEY = "owner"
 PROVIDER_KEY = "provider"

@@ -40,10 +40,18 @@ CONFIG: dict[str, Any] = {
     "macaroon_secret_key": "remote-macaroon",
     "form_secret": "remote-form",
     "trusted_key_servers": [],
-    "federation_custom_ca_list": ["/etc/ssl/certs/ca-certificates.crt"],
     # Synapse refuses private and documentation ranges otherwise.
     "ip_range_blacklist": [],
     "federation_ip_range_blacklist": [],
+    # It gives up on a server that does not answer within seconds, not within minutes; how long it
+    # then waits before it tries again is Synapse's own, ten minutes at first.
+    "federation": {
+        "client_timeout": "5s",
+        "max_short_retries": 1,
+        "max_short_retry_delay": "1s",
+        "max_long_retries": 1,
+        "max_long_retry_delay": "1s",
+    },
     # Tests log in more often than people do.
     "rc_login": {key: {"per_second": 100, "burst_count": 100} for key in ("address", "account")},
 }
@@ -54,6 +62,7 @@ class Remote:
 
     def __init__(self, world: World) -> None:
         self.client = world.wan.host  # curl is in the other tree
+        self._admin = ""
         self.host: Host = world.add_server("remote", REMOTE, tree=ensure_tree())
         files = self.host.files
         names = [REMOTE_NAME]
@@ -73,12 +82,23 @@ class Remote:
         """Out of reach, as in an outage on their side; ``start`` brings it back."""
         self.host.stop("synapse")
 
-    def add_user(self, name: str) -> str:
-        """A new account with PASSWORD; its access token."""
+    def retry_interval(self, server: str) -> int:
+        """How long it leaves ``server`` alone after it did not answer, in ms; 0 while it does not.
+
+        Synapse admin API, "Destination Details"; nothing is known of a server it has not sent to.
+        """
+        if not self._admin:
+            self._admin = self.add_user("administrator", kind="admin")
+        path = f"/_synapse/admin/v1/federation/destinations/{server}"
+        return int(self.ask("GET", path, token=self._admin).get("retry_interval", 0))
+
+    def add_user(self, name: str, *, kind: str = "notadmin") -> str:
+        """A new account with PASSWORD; its access token. ``kind`` is "admin" or "notadmin"."""
         nonce = self.ask("GET", "/_synapse/admin/v1/register")["nonce"]
-        signed = "\0".join((nonce, name, PASSWORD, "notadmin")).encode()
+        signed = "\0".join((nonce, name, PASSWORD, kind)).encode()
         mac = hmac.new(SHARED_SECRET.encode(), signed, hashlib.sha1).hexdigest()
-        account = {"nonce": nonce, "username": name, "password": PASSWORD, "mac": mac}
+        account = {"nonce": nonce, "username": name, "password": PASSWORD, "mac": mac,
+                   "admin": kind == "admin"}  # fmt: skip
         return str(self.ask("POST", "/_synapse/admin/v1/register", account)["access_token"])
 
     def ask(self, method: str, path: str, body: object = None, token: str = "") -> dict[str, Any]:
