@@ -40,8 +40,9 @@ class Measured:
     next_step: str = ""
 
 
-# Among what is outside: the way in through the router, and whether other servers get in.
-PORTS, FEDERATION = "ports", "federation"
+# Among what is outside: the way in through the router, that there is none on purpose, and whether
+# other servers get in.
+PORTS, HOME, FEDERATION = "ports", "home", "federation"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,8 +86,18 @@ class Status:
         return bool(self.outside)
 
     @property
+    def stays_home(self) -> bool:
+        """Whether its name is known to the world and leads to the home network, as chosen."""
+        return any(one.name == HOME for one in self.outside)
+
+    @property
     def is_reachable(self) -> bool:
-        """Whether the world can reach it, as far as can be told from the inside.
+        """Whether the world can reach it."""
+        return self.is_settled and not self.stays_home
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether its public name works where it shall, as far as can be told from the inside.
 
         Ports that were forwarded by hand are not seen here; a certificate proves that they were.
         Nor must somebody outside have looked, as long as nobody says that nothing arrives.

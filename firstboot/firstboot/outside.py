@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from appliance.answers import FEDERATION, PORTS, Judgement, Outside
+from appliance.answers import FEDERATION, HOME, PORTS, Judgement, Outside
 from appliance.paths import Paths
 from appliance.settings import Settings, Way
 from services.names import public_names
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from services.address import Finding
     from services.reach import PortmapResult
 
-NAME, CERTIFICATE, TUNNEL, HOME = "name", "certificate", "tunnel", "home"
+NAME, CERTIFICATE, TUNNEL = "name", "certificate", "tunnel"
 WAY_IN = "The way in through your router"
 IPV6_IN = "The way in by IPv6"
 HOME_ONLY = "At home only"

@@ -118,7 +118,7 @@ def login_addresses(status: Status) -> tuple[str, ...]:
     A name that the owner holds for later leads nowhere at home yet; our own mDNS names and our
     address serve the same homeserver (overlays: nginx/https.conf.j2).
     """
-    if status.is_reachable:
+    if status.is_settled:
         return (status.client_url,)
     name = status.server_name
     if name not in status.names:

@@ -337,6 +337,24 @@ def test_a_server_that_the_world_cannot_reach_yet_says_why(
     assert "https://hearth-ab12.local" in ready.text, "at home it works meanwhile"
 
 
+def test_a_server_that_stays_at_home_promises_no_more(shut: Browser, appliance: Appliance) -> None:
+    shut.get("/setup/way").submit(way="home").submit(software="synapse").submit()
+    appliance.provisioned(Phase.READY)
+    shut.get("/done")
+    assert "its name does not work at home yet" in shut.text
+    assert "Trust this server" in shut.text
+    wan = WanAddresses(ipv4="192.168.1.7")
+    save_result(appliance.paths, "ddns", DdnsResult(name=NAME, wanted=wan, is_correct=True))
+    names = (NAME, f"matrix.{NAME}", f"chat.{NAME}")
+    save_result(appliance.paths, "acme", AcmeState(certified=names, ends=1e11))
+    shut.get("/done")
+    assert "Everybody at home can reach it" in shut.text
+    assert "Trust this server" not in shut.text
+    assert f"https://matrix.{NAME}" in shut.text
+    assert "The world can reach it" not in shut.text
+    assert "It must be on the home network" in Browser(appliance.app).get("/connect").text
+
+
 def test_a_server_that_the_world_reaches(ready: Browser, appliance: Appliance) -> None:
     appliance.network_is("203.0.113.7")
     [https] = [port for port in PORTS if port.external == 443]
