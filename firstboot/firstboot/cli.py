@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from appliance.paths import Paths
-from firstboot import other_servers, rented_server, way_verbs
+from firstboot import other_servers, provider_verbs, rented_server, way_verbs
 from firstboot.privilege import require_root
 
 DESCRIPTION = "Look after this Hearth."
@@ -21,6 +21,7 @@ examples:
   hearthctl status            what runs, under which names, since when it is set up
   hearthctl status --json     the same for scripts
   hearthctl doctor            check everything and say what to do about what is wrong
+  hearthctl ddns set         another DDNS provider, name or token, tried before it is used
   hearthctl doctor ddns       prove the account at the DDNS provider, and what the world sees
   hearthctl network check     whether the world can reach this device, in ten seconds
   hearthctl way               how the world gets in, and which other ways there are
@@ -67,6 +68,7 @@ def make_parser() -> argparse.ArgumentParser:
     _add_public(add)
     other_servers.add_verbs(add)
     way_verbs.add_verbs(add)
+    provider_verbs.add_verbs(add)
     rented_server.add_verbs(add)
     _add_internal(add)
     return parser
@@ -79,10 +81,6 @@ def _add_public(add: Callable[..., argparse.ArgumentParser]) -> None:
     doctor = add("doctor", _doctor, "Check everything; exit code 1 if something is wrong.")
     doctor.add_argument("checks", nargs="*", metavar="CHECK", help="only these, after their jobs")
     doctor.add_argument("--json", action="store_true", help=json_help)
-    ddns = add("ddns", _ddns, "Have the name follow our address, as often as the provider allows.")
-    ddns.add_argument(
-        "--again", action="store_true", help="what the provider refused is mended: ask once more"
-    )
     apply = add("apply", _apply, "Render and check the configuration, restart what changed.")
     apply.add_argument("--dry-run", action="store_true", help="only show what would change")
     apply.add_argument(
@@ -126,13 +124,6 @@ def _doctor(paths: Paths, options: argparse.Namespace) -> int:
 
     require_root()
     return show_report(paths, as_json=options.json, names=options.checks)
-
-
-def _ddns(paths: Paths, options: argparse.Namespace) -> int:
-    from firstboot.ddns import run_job
-
-    require_root()
-    return run_job(paths, again=options.again)
 
 
 def _apply(paths: Paths, options: argparse.Namespace) -> int:
