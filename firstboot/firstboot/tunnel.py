@@ -24,7 +24,7 @@ from appliance.settings import Tunnel, load_settings
 from services.tunnel import device
 from services.tunnel.device import Look
 from services.tunnel.diagnose import Diagnosis, diagnose
-from services.tunnel.layout import CONFIG, OURS, THEIRS, find_tunnel
+from services.tunnel.place import CONFIG, OURS, THEIRS, find_tunnel
 from services.tunnel.status import DEAD_SECONDS, TunnelStatus, save_status
 
 KNOCK_PAUSE = 10.0

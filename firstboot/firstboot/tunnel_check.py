@@ -26,7 +26,8 @@ from services.tunnel import device
 from services.tunnel.device import Look
 from services.tunnel.diagnose import EXPLANATIONS, Diagnosis, diagnose
 from services.tunnel.keys import ensure_keys
-from services.tunnel.layout import CONFIG, TEMPLATES, render_script, values_of
+from services.tunnel.layout import TEMPLATES, render_script, values_of
+from services.tunnel.place import CONFIG
 
 RESULT = "tunnel-check"
 # WireGuard tries every five seconds: twice, in case a packet is lost.

@@ -16,7 +16,8 @@ from appliance.tables import to_table
 from services.configuration import apply_configuration
 from services.tunnel.diagnose import EXPLANATIONS
 from services.tunnel.keys import make_keys
-from services.tunnel.layout import find_tunnel, render_script
+from services.tunnel.layout import render_script
+from services.tunnel.place import find_tunnel
 from services.tunnel.status import TunnelStatus, is_tunnel_alive, load_status
 from services.units import Units
 

@@ -129,7 +129,7 @@ def judge(settings: Settings, public: Public, asked: Asked) -> Public:
 
 def leave(units: Units, before: Public, after: Public) -> None:
     """What an apply does not end by itself; ports are given back by their job's next run."""
-    from services.tunnel.layout import UNIT
+    from services.tunnel.place import UNIT
 
     if before.way is Way.TUNNEL and after.way is not Way.TUNNEL and units.is_active(UNIT):
         units.stop(UNIT)
@@ -138,7 +138,7 @@ def leave(units: Units, before: Public, after: Public) -> None:
 def save(paths: Paths, settings: Settings) -> None:
     from firstboot.door import ui_owner
     from services.tunnel.keys import ensure_keys
-    from services.tunnel.layout import find_tunnel
+    from services.tunnel.place import find_tunnel
 
     if find_tunnel(settings) is not None:
         ensure_keys(paths)

@@ -37,6 +37,7 @@ from services.render import (
 )
 from services.timezone import ensure_timezone
 from services.tunnel import layout as tunnel
+from services.tunnel.place import find_tunnel
 from services.units import Units
 
 SECRET_MODE = 0o640
@@ -181,7 +182,7 @@ def render_plan(paths: Paths, plan: Plan, *, config: Path) -> tuple[Rendered, ..
         "challenges": webroot(paths),
         "max_upload_mb": proxy.MAX_UPLOAD_MB,
     }
-    if settings is not None and (way := tunnel.find_tunnel(settings)) is not None:
+    if settings is not None and (way := find_tunnel(settings)) is not None:
         values |= tunnel.values_of(way, plan.secrets)
     return render_templates(paths, plan.templates, values)
 

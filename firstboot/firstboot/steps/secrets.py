@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from appliance.settings import save_toml
 from firstboot.steps.context import Context
 from services.tunnel.keys import ensure_keys, has_keys
-from services.tunnel.layout import find_tunnel
+from services.tunnel.place import find_tunnel
 
 NAMES = ("registration_shared_secret", "macaroon_secret_key", "form_secret")
 

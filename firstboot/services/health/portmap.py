@@ -9,7 +9,7 @@ from services.portmap.causes import EXPLANATIONS
 from services.portmap.contract import Held
 from services.reach import PORTMAP, PortmapResult
 from services.results import load_result
-from services.tunnel.layout import find_tunnel
+from services.tunnel.place import find_tunnel
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from services.address import Reachability
 from services.health.result import CheckResult, Examination, failed, passed, warned
 from services.reach import AddressResult
 from services.results import load_result
-from services.tunnel.layout import find_tunnel
+from services.tunnel.place import find_tunnel
 from services.wan import RESULT as ADDRESS
 
 

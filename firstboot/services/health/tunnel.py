@@ -12,7 +12,7 @@ from services.acme.challenge import Webroot
 from services.health.result import CheckResult, Examination, failed, passed, warned
 from services.names import public_names
 from services.tunnel.diagnose import EXPLANATIONS
-from services.tunnel.layout import find_tunnel
+from services.tunnel.place import find_tunnel
 from services.tunnel.status import TunnelStatus, load_status
 
 LOOK_SECONDS = 10.0

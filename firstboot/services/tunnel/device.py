@@ -8,7 +8,7 @@ from pathlib import Path
 from appliance.errors import HearthError
 from appliance.log import logger
 from appliance.run import run
-from services.tunnel.layout import INTERFACE
+from services.tunnel.place import INTERFACE
 
 # A name of the server is looked up, again and again, before wg-quick gives up.
 UP_SECONDS, DOWN_SECONDS, ASK_SECONDS = 60, 30, 10

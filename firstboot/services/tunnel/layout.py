@@ -1,6 +1,5 @@
 """What both halves of the tunnel agree on, and the files of ours.
 
-Inside are two addresses of 10.0.0.0/8, out of the way of what home routers and providers give out.
 The packets are small enough for IPv6 and a customer's PPPoE around DS-Lite around WireGuard; TCP
 takes its segment size from that on our end and tells it to the other, so that nobody has to clamp.
 """
@@ -12,21 +11,18 @@ from pathlib import Path
 from typing import Any
 
 from appliance.paths import Paths
-from appliance.settings import Secrets, Settings, Tunnel, Way
+from appliance.settings import Secrets, Settings, Tunnel
 from services.checkers import run_checker
 from services.portmap.mapper import PORTS
 from services.render import Action, Template, render_templates
 from services.tunnel.keys import has_keys, public_key
+from services.tunnel.place import CONFIG, GUARD, INTERFACE, OURS, THEIRS, UNIT, find_tunnel
 
-INTERFACE = "hearth"
-OURS, THEIRS = "10.213.77.2", "10.213.77.1"
 MTU = 1360
 # Ours among the routing tables and rules (ip-rule(8)): any number that nobody else takes.
 TABLE = PRIORITY = 21377
 # Often enough for the shortest memory of a NAT; wg(8) recommends it.
 KEEPALIVE_SECONDS = 25
-UNIT = "hearth-tunnel.service"
-CONFIG, GUARD = "wireguard/hearth.conf", "wireguard/guard.nft"
 TEMPLATES = tuple(
     Template(source=f"{name}.j2", target=name, group="root", unit=UNIT, action=Action.RESTART)
     for name in (CONFIG, GUARD)
@@ -34,12 +30,6 @@ TEMPLATES = tuple(
 SCRIPT = Template(
     source="wireguard/vps.sh.j2", target="vps.sh", group="root", unit=UNIT, action=Action.RESTART
 )
-
-
-def find_tunnel(settings: Settings | None) -> Tunnel | None:
-    """None where the world comes in by another way."""
-    public = settings.public if settings else None
-    return public.tunnel if public and public.way is Way.TUNNEL else None
 
 
 def templates_for(settings: Settings | None, secrets: Secrets) -> tuple[Template, ...]:

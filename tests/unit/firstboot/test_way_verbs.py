@@ -12,7 +12,7 @@ from appliance.errors import FieldError, StateError
 from appliance.settings import Ddns, Public, Tunnel, Way, load_secrets, load_settings
 from appliance.state import Phase, State, save_state
 from firstboot.way_verbs import Asked, change_way, leave, save, show_way
-from services.tunnel.layout import UNIT
+from services.tunnel.place import UNIT
 from unit.firstboot.test_outside import World
 from unit.services.appliance_files import SERVER_NAME, RecordedUnits
 

@@ -20,7 +20,8 @@ from services.portmap.mapper import PORTS
 from services.tunnel.device import Look, parse_dump
 from services.tunnel.diagnose import EXPLANATIONS, Cause, diagnose, knock_tcp
 from services.tunnel.keys import ensure_keys, forget_keys, has_keys, make_keys, public_key
-from services.tunnel.layout import CONFIG, GUARD, INTERFACE, OURS, THEIRS, render_script
+from services.tunnel.layout import render_script
+from services.tunnel.place import CONFIG, GUARD, INTERFACE, OURS, THEIRS
 from services.tunnel.status import (
     DEAD_SECONDS,
     SILENT_SECONDS,
