@@ -7,7 +7,7 @@ Nothing is changed at the provider.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from appliance.answers import OWN_DNS, Judgement
 from appliance.errors import HearthError, NetworkError, StateError
@@ -20,7 +20,7 @@ from services.ddns.client import Client
 from services.ddns.outcome import Kind
 from services.ddns.result import make_client
 from services.ddns.verify import Authorities, ServerAnswer, ask_addresses, find_authorities
-from services.results import save_result
+from services.results import load_result, save_result
 from services.wan import WanAddresses, load_wan
 
 RESULT = "address-check"
@@ -28,7 +28,10 @@ RESULT = "address-check"
 
 @dataclass(frozen=True, kw_only=True)
 class AddressCheck:
-    """``answers`` tells which answers of the draft were tried (StoredDraft.address_number)."""
+    """``answers`` tells which answers of the draft were tried (StoredDraft.address_number).
+
+    ``sub_names``: in a DNS of the owner's own, matrix.NAME and chat.NAME lead here too.
+    """
 
     answers: int
     judgement: Judgement
@@ -36,6 +39,7 @@ class AddressCheck:
     headline: str
     evidence: tuple[str, ...] = ()
     next_step: str = ""
+    sub_names: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +68,12 @@ def check_address(paths: Paths, outdoors: Outdoors | None = None) -> AddressChec
     logger.info("%s: %s", draft.provider, found.kind)
     save_result(paths, RESULT, found)
     return found
+
+
+def has_own_sub_names(paths: Paths, draft: StoredDraft) -> bool:
+    """Whether the check of just these answers has found matrix.NAME and chat.NAME leading here."""
+    found = load_result(paths, RESULT, AddressCheck) if draft.provider == OWN_DNS else None
+    return found is not None and found.answers == draft.address_number and found.sub_names
 
 
 class Inspection:
@@ -126,7 +136,21 @@ class Inspection:
             headline = f"{name} leads somewhere else."
             step = f"at its DNS provider, let it lead to {' and '.join(ours.known)} alone"
             return self.say(Judgement.BAD, "elsewhere", headline, evidence, step)
-        return self.say(Judgement.GOOD, "good", f"{name} leads to this connection.", evidence)
+        headline = f"{name} leads to this connection."
+        beneath = (f"matrix.{name}", f"chat.{name}")
+        has_sub_names = all(self._leads_here(one, ours) for one in beneath)
+        both = " and ".join(beneath)
+        evidence.append(
+            f"{both} lead here too: the homeserver and a later web client get names of their own"
+            if has_sub_names
+            else f"{both} do not both lead here: everything is under {name} itself"
+        )
+        good = self.say(Judgement.GOOD, "good", headline, evidence)
+        return replace(good, sub_names=has_sub_names)
+
+    def _leads_here(self, name: str, ours: WanAddresses) -> bool:
+        found = {record for answer in self._ask(name) for record in answer.records}
+        return bool(found) and found <= set(ours.known)
 
     def say(
         self,

@@ -12,6 +12,7 @@ from appliance.protocol import Draft, SaveAddress
 from appliance.settings import (
     Reach,
     Secrets,
+    Settings,
     Software,
     Way,
     load_secrets,
@@ -44,7 +45,7 @@ class DraftBook:
         stored = self.load()
         secrets = load_secrets(self._paths.secrets)
         is_answered = stored.is_public and stored.has_address
-        names = public_names(settings_from(stored)) if is_answered else None
+        names = public_names(self.settings()) if is_answered else None
         return Draft(
             revision=stored.revision,
             owner_name=stored.owner_name,
@@ -69,6 +70,15 @@ class DraftBook:
             software=stored.software,
             software_chosen="software" in stored.changed,
         )
+
+    def settings(self, *, ssh_keys: tuple[str, ...] = ()) -> Settings:
+        """What follows from the answers, and from what was measured about them."""
+        stored, own_sub_names = self.load(), False
+        if stored.is_public and stored.provider == OWN_DNS:
+            from firstboot.address_check import has_own_sub_names
+
+            own_sub_names = has_own_sub_names(self._paths, stored)
+        return settings_from(stored, ssh_keys=ssh_keys, own_sub_names=own_sub_names)
 
     def save_owner(self, revision: int, name: str, timezone: str, password: str) -> Draft:
         check_owner_name(name)

@@ -32,7 +32,7 @@ from firstboot.door import ui_owner
 from firstboot.draft import DraftBook
 from firstboot.host import Host
 from firstboot.preseed import Checked
-from firstboot.stored import public_settings, settings_from
+from firstboot.stored import public_settings
 
 Save = SaveOwner | PassNetwork | SaveServer | SaveAddress | SaveWay | SaveTunnel | SaveHomeserver
 Check = StartNetworkCheck | StartAddressCheck | StartTunnelCheck
@@ -182,7 +182,7 @@ class Setup:
         start, and settings never lie there without a setup that goes on.
         """
         if self._paths.draft.exists():
-            settings = settings_from(self.drafts.load(), ssh_keys=preseed.ssh_keys)
+            settings = self.drafts.settings(ssh_keys=preseed.ssh_keys)
             save_toml(settings, self._paths.settings, mode=0o640, owner=self._owner)
         self._host.start_provisioning()
 

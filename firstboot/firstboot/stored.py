@@ -98,13 +98,21 @@ ADDRESS_KEYS = ("provider", "ddns_name", "ddns_username", "ddns_endpoint", "ddns
                 "server_name")  # fmt: skip
 
 
-def settings_from(draft: StoredDraft, *, ssh_keys: tuple[str, ...] = ()) -> Settings:
-    """What the owner decided, as the services read it."""
+def settings_from(
+    draft: StoredDraft, *, ssh_keys: tuple[str, ...] = (), own_sub_names: bool = False
+) -> Settings:
+    """What the owner decided, as the services read it.
+
+    ``own_sub_names``: the owner's own DNS leads matrix.NAME and chat.NAME here, as was measured.
+    """
+    public = public_settings(draft)
+    if public is not None and own_sub_names:
+        public = replace(public, sub_names=True)
     return Settings(
         owner=Owner(name=draft.owner_name),
         device=Device(timezone=draft.timezone, ssh_keys=ssh_keys),
         server=Server(name=draft.server_name, reach=draft.reach, software=draft.software),
-        public=public_settings(draft),
+        public=public,
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import dns.resolver
@@ -17,6 +17,7 @@ from appliance.protocol import GetDraft, SaveAddress, SaveServer
 from appliance.settings import Ddns, Reach, Secrets
 from firstboot.address_check import RESULT, AddressCheck, Outdoors, check_address
 from firstboot.cli import make_parser
+from firstboot.draft import DraftBook
 from services.ddns.client import Client
 from services.ddns.result import make_client
 from services.ddns.verify import Authorities, find_authorities
@@ -28,6 +29,7 @@ from world.internet.ddns_endpoints import NAMES, SECRET, USER, serve
 from world.internet.ddns_ledger import Entry, Ledger
 
 HOME = "home.example.org"
+HERE, ELSEWHERE = "192.0.2.1", "192.0.2.9"
 
 
 @dataclass
@@ -128,6 +130,34 @@ def test_ones_own_dns_is_compared_with_the_connection(
         owner.machine.measured(measured)
     found = owner.check()
     assert (found.judgement, found.kind) == (judgement, kind), found
+
+
+@pytest.mark.parametrize(
+    ("matrix", "chat", "is_used"),
+    [(HERE, HERE, True), (HERE, ELSEWHERE, False), (HERE, None, False), (None, None, False)],
+)
+def test_names_beneath_ones_own_are_used_where_both_lead_here(
+    owner: Owner, matrix: str | None, chat: str | None, *, is_used: bool
+) -> None:
+    """Shown before setup, and part of the settings; another answer needs another look."""
+    owner.answers(HOME, provider="none")
+    owner.machine.measured(HERE)
+    owner.zone.publish(HOME, "A", (HERE,))
+    for label, address in (("matrix", matrix), ("chat", chat)):
+        if address:
+            owner.zone.publish(f"{label}.{HOME}", "A", (address,))
+    found = owner.check()
+    assert found.kind == "good"
+    assert found.sub_names is is_used
+    assert f"matrix.{HOME} and chat.{HOME}" in found.evidence[-1]
+    book = DraftBook(owner.machine.paths)
+    public = book.settings().public
+    assert public is not None
+    assert public.sub_names is is_used
+    names = (HOME, f"matrix.{HOME}", f"chat.{HOME}") if is_used else (HOME,)
+    assert book.show().names == names
+    save_result(owner.machine.paths, RESULT, replace(found, answers=found.answers - 1))
+    assert book.show().names == (HOME,)
 
 
 def test_no_dns_at_all_is_a_finding_too(owner: Owner, machine: Machine) -> None:
