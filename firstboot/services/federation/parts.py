@@ -5,14 +5,19 @@ from __future__ import annotations
 import time
 
 from appliance.answers import Judgement
-from services.federation.fetch import CERTIFICATE_FAULTS
+from services.federation.fetch import CERTIFICATE_FAULTS, Fault
 from services.federation.inside import Inside, Seen
 from services.federation.keys import Flaw
 from services.federation.result import Part
-from services.federation.tester import Answer, Memory
+from services.federation.tester import Answer, Connection, Memory
 from services.names import HTTPS
 
 GOOD, UNSURE, BAD = Judgement.GOOD, Judgement.UNSURE, Judgement.BAD
+PLAIN = {
+    Fault.SILENT: "no answer in time",
+    Fault.REFUSED: "the connection is refused",
+    Fault.UNREACHABLE: "there is no way to it",
+}
 FLAWS = {
     Flaw.GARBLED: "what is published is not in the form of keys",
     Flaw.OTHER: "the keys are those of another server",
@@ -48,10 +53,17 @@ def _outside(memory: Memory, answer: Answer | None) -> Part:
     if answer.is_ok:
         detail = f"The public federation tester found everything as it must be, at {asked}."
         return Part(name="outside", title=title, judgement=GOOD, detail=detail)
-    said = [f"{one.address}: {one.said or 'as it must be'}" for one in answer.connections]
+    said = [f"{one.address}: {_words(one)}" for one in answer.connections]
     said += [text for text in (answer.version_error,) if text and not said]
     detail = f"The public federation tester said at {asked}: {'; '.join(said) or 'no address'}"
     return Part(name="outside", title=title, judgement=BAD, detail=_sentence(detail))
+
+
+def _words(connection: Connection) -> str:
+    """Go's own words only where ours would say less."""
+    if connection.fault is None:
+        return "as it must be"
+    return PLAIN.get(connection.fault, connection.said)
 
 
 def _well_known(inside: Inside) -> Part:

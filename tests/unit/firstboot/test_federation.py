@@ -172,7 +172,7 @@ def test_a_lying_router(box: Box) -> None:
     assert "restart the router" in found.next_step
     [finding] = examine(box.paths, RecordedUnits(), checks=[FederationCheck()]).findings
     assert finding.verdict is Verdict.FAIL
-    assert "timeout" in finding.evidence
+    assert f"{OURS}:443: no answer in time" in finding.evidence
 
 
 def test_a_tester_that_is_away(box: Box) -> None:

@@ -17,15 +17,15 @@ from setup_ui.pages.federation import render_age
 from unit.setup_ui.appliance_under_test import Appliance
 from unit.setup_ui.browser import Browser
 
-NAME = "home.example.org"
 
-
-def found(appliance: Appliance, cause: Cause, *parts: Part, at: float | None = None) -> None:
+def found(appliance: Appliance, cause: Cause, *parts: Part) -> None:
     """What hearth-federation.service would leave."""
+    settings = load_settings(appliance.paths.settings)
+    assert settings is not None
     explained = EXPLANATIONS[cause]
     result = FederationResult(
-        name=NAME,
-        at=time.time() - 130 if at is None else at,
+        name=settings.server.name,
+        at=time.time() - 130,
         judgement=explained.judgement,
         cause=cause,
         sentence=explained.sentence,
