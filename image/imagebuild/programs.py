@@ -97,9 +97,14 @@ def ensure_dendrite(context: Context) -> Path:
 
 
 def _build_dendrite(context: Context, target: Path, directory: Path) -> None:
-    dendrite = context.recipe.profile.dendrite
     output = target / "usr/lib/hearth/dendrite"
     output.mkdir(parents=True)
+    compile_dendrite(context, output, directory, context.recipe.profile.architecture)
+
+
+def compile_dendrite(context: Context, output: Path, directory: Path, architecture: str) -> None:
+    """The profile's commands by the tools tree's Go; ``directory`` holds go.mod and go.sum."""
+    dendrite = context.recipe.profile.dendrite
     for name in ("go-build", "go-path"):
         (context.cache / name).mkdir(exist_ok=True)
     sandbox = inside(
@@ -111,7 +116,7 @@ def _build_dendrite(context: Context, target: Path, directory: Path) -> None:
         cwd="/media",
         env={
             "GOCACHE": "/srv", "GOPATH": "/mnt", "GOFLAGS": "-mod=readonly", "CGO_ENABLED": "0",
-            "GOARCH": context.recipe.profile.architecture, "GOTOOLCHAIN": "local",
+            "GOARCH": architecture, "GOTOOLCHAIN": "local",
             **{name: os.environ[name] for name in ("GOPROXY", "GONOSUMDB") if name in os.environ},
         },
     )  # fmt: skip

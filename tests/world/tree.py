@@ -16,15 +16,18 @@ import sys
 import tomllib
 from pathlib import Path
 
-import pytest
-
+from appliance.errors import MissingToolError, PrivilegeError
+from imagebuild.context import make_context
 from imagebuild.host import debian_architecture, find_mirrors, source_lines
+from imagebuild.programs import compile_dendrite
+from imagebuild.recipe import make_recipe
+from imagebuild.tools import ensure_tools
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 CACHE = Path(os.environ.get("HEARTH_CACHE", Path.home() / ".cache" / "hearth")) / "world"
 GENERATION = 1
+NEEDED = {"mmdebstrap": "mmdebstrap", "bwrap": "bubblewrap", "ip": "iproute2"}
 TREE_SECONDS = 900
-GO_SECONDS = 1500
 SYNAPSE_FALLBACK = "1.163.2"
 DENDRITE = "github.com/element-hq/dendrite"
 DENDRITE_FALLBACK = "v0.15.2"
@@ -36,12 +39,8 @@ LEFT_OUT = {"openssh-server", "openssh-sftp-server", "avahi-daemon", "e2fsprogs"
 
 
 def ensure_tree() -> Path:
-    """The path of the tree. Skips where the host cannot make one."""
-    for tool in ("mmdebstrap", "bwrap", "go"):
-        if shutil.which(tool) is None:
-            pytest.skip(f"{tool} is not installed")
-    if os.geteuid() != 0:
-        pytest.skip("needs root")
+    """The path of the tree. Raises where the host cannot make one; a test never skips for it."""
+    require_host()
     profile = tomllib.loads((REPOSITORY / "image/profiles/hearth.toml").read_text())
     packages = sorted({*profile["packages"], *ADDED} - LEFT_OUT)
     inputs = [GENERATION, packages, _synapse_version(), _dendrite_version(), profile["suite"]]
@@ -54,6 +53,16 @@ def ensure_tree() -> Path:
         if not tree.exists():
             _make(tree, profile["suite"], packages)
     return tree
+
+
+def require_host() -> None:
+    """What makes trees and namespaces."""
+    for program, package in NEEDED.items():
+        if shutil.which(program) is None:
+            message = f"{program} is not installed"
+            raise MissingToolError(message, hint=f"ci/setup test, or apt-get install {package}")
+    if os.geteuid() != 0:
+        raise PrivilegeError("namespaces need root", hint="run the tests with sudo")
 
 
 def _make(tree: Path, suite: str, packages: list[str]) -> None:
@@ -96,24 +105,13 @@ def _install_synapse(tree: Path) -> None:
 
 
 def _install_dendrite(tree: Path) -> None:
-    """From the module's own go.mod and go.sum, so that every dependency is pinned."""
-    fetched = run_program(
-        ["go", "mod", "download", "-json", f"{DENDRITE}@{_dendrite_version()}"], 300
-    )
-    source = CACHE / "dendrite.src"
-    shutil.rmtree(source, ignore_errors=True)
-    shutil.copytree(json.loads(fetched)["Dir"], source)
-    for path in (source, *source.rglob("*")):
-        path.chmod(path.stat().st_mode | 0o200)
+    """As the image's, from the same go.mod and by the same Go, but for this machine."""
+    context = make_context(make_recipe("hearth"))
+    ensure_tools(context)
     target = tree / "usr/lib/hearth/dendrite"
     target.mkdir(parents=True)
-    commands = [f"./cmd/{name}" for name in ("dendrite", "create-account", "generate-keys")]
-    environment = {**os.environ, "CGO_ENABLED": "0"}
-    run_program(
-        ["go", "build", "-trimpath", "-ldflags", "-s -w", "-o", f"{target}/", *commands],
-        GO_SECONDS, cwd=source, env=environment,
-    )  # fmt: skip
-    shutil.rmtree(source)
+    directory = REPOSITORY / "image/profiles" / context.recipe.profile.dendrite.directory
+    compile_dendrite(context, target, directory, debian_architecture())
 
 
 def _make_places(tree: Path) -> None:

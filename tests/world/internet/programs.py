@@ -7,15 +7,12 @@ configuration from this package. Made once per list of packages under ~/.cache/h
 from __future__ import annotations
 
 import fcntl
-import os
-import shutil
 from pathlib import Path
 
-from appliance.errors import MissingToolError, PrivilegeError
 from imagebuild.cache import ensure_layer, hash_inputs
 from imagebuild.host import debian_architecture, find_mirrors, source_lines
 from imagebuild.tools import finish_unconfigured
-from world.tree import CACHE, TREE_SECONDS, run_program
+from world.tree import CACHE, TREE_SECONDS, require_host, run_program
 
 GENERATION = 1
 SUITE = "trixie"
@@ -35,17 +32,11 @@ PACKAGES = (
     "base-files", "base-passwd", "dash", "bash", "coreutils", "findutils", "grep", "sed", "mawk",
     "procps", "less", "util-linux", "mount", "passwd", "hostname", "libc-bin",
 )  # fmt: skip
-NEEDED = {"mmdebstrap": "mmdebstrap", "bwrap": "bubblewrap", "ip": "iproute2"}
 
 
 def ensure_programs() -> Path:
     """The path of the tree. Raises where the host cannot make one; a test never skips for it."""
-    for program, package in NEEDED.items():
-        if shutil.which(program) is None:
-            message = f"{program} is not installed"
-            raise MissingToolError(message, hint=f"ci/setup test, or apt-get install {package}")
-    if os.geteuid() != 0:
-        raise PrivilegeError("the Internet in a box needs root", hint="run it with sudo")
+    require_host()
     CACHE.mkdir(parents=True, exist_ok=True)
     # Two test runs may want the tree at once.
     with (CACHE / "internet.lock").open("w") as lock:
