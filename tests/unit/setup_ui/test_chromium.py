@@ -232,3 +232,33 @@ def test_a_browser_that_was_on_https_can_go_on_over_http(
         page.goto(encrypted.replace("127.0.0.1", "hearth.local"))
         expect(page.locator("h1")).to_have_text("What does your network allow?")
         page.context.close()
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "hearth.local"])
+def test_the_rented_servers_script_is_copied_whole(
+    browser: Browser, appliance: Appliance, url: str, host: str
+) -> None:
+    """Over plain HTTP a browser lends no clipboard; what is selected can be copied all the same."""
+    page = open_page(browser, url.replace("127.0.0.1", host))
+    send(page, code=CODE)
+    send(page, name="anna", password=PASSWORD, repeat=PASSWORD)
+    appliance.network_is("100.64.1.2")
+    send(page)
+    page.check("[name=reach][value=public]")
+    send(page, server_name="myhome.duckdns.org")
+    page.goto(f"{page.url.partition('?')[0]}?provider=duckdns")
+    send(page, secret="a-token")
+    page.goto(page.url.replace("address/check", "way"))
+    page.check("[name=way][value=tunnel]")
+    send(page)
+    send(page, server="198.51.100.7")
+    page.click("[data-copy]")
+    expect(page.locator("[data-copy]")).to_have_text("Copied")
+    script = page.input_value("#script")
+    assert script.endswith("sh /root/hearth-vps.sh\n")
+    page.go_back()
+    page.evaluate("document.body.append(document.createElement('textarea'))")
+    page.focus("body > textarea")
+    page.keyboard.press("Control+V")
+    assert page.input_value("body > textarea") == script
+    page.context.close()
