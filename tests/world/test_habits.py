@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
 from appliance.deadline import wait_until
+from world.household import OWN, OWN_SECRET, Household
 from world.internet.home import map_port
-from world.internet.places import ECHO_URLS, LINE_ADDRESS, NAMESERVER, RESOLVER, ROUTER
+from world.internet.options import VARIANTS
+from world.internet.places import (
+    ECHO_URLS,
+    LINE_ADDRESS,
+    LINE_ADDRESS_AFTER,
+    NAMESERVER,
+    RESOLVER,
+    ROUTER,
+)
+from world.internet.world import World
 from world.test_internet import NAME, echo, own_address, world
 
 pytestmark = [pytest.mark.world, pytest.mark.timeout(300)]
@@ -52,3 +63,21 @@ def test_a_quiet_router_announces_nothing(tmp_path: Path, variant: str, hears: b
                 lambda: f"{ROUTER}." in made.lan.log("tcpdump"), seconds=20, what="ssdp:alive"
             )
         assert (f"{ROUTER}." in made.lan.log("tcpdump")) is hears
+
+
+@pytest.mark.parametrize("variant", ["igd1-quiet", "natpmp-quiet", "pcp-quiet"])
+def test_a_quiet_routers_new_address_is_followed(tmp_path: Path, variant: str) -> None:
+    """hearth-router asks; nothing else on the appliance runs in between, no timer either."""
+    with World(tmp_path, VARIANTS[variant]) as made:
+        house = Household(made, OWN, OWN_SECRET)
+        house.start()
+        try:
+            made.change_address(LINE_ADDRESS_AFTER)
+            # Issue 3, "Numbers"; what other work on this machine takes is allowed for.
+            share = max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
+            wait_until(house.is_followed, seconds=60 * share, what="the new address", every=0.2)
+            made.reboot_router()
+            assert not house.is_mapped()
+            wait_until(house.is_mapped, seconds=90 * share, what="the ports", every=0.2)
+        finally:
+            house.stop()

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 
 from appliance.deadline import Clock
+from appliance.log import logger
 from services.portmap.causes import Cause, Refused
 from services.portmap.mapper import HTTPS, Mapper
 from services.portmap.news import Life
@@ -97,6 +98,7 @@ class Pulse:
                     continue
                 life = None
             self._way = way
+            logger.info("the router is asked by %s from now on", way)
             return life
         self._search_at = now + SEARCH_PAUSE
         return None

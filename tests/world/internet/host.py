@@ -197,9 +197,13 @@ class Host:
         daemon = self._daemons.get(name)
         if daemon is None or daemon.poll() is not None:
             return
-        children = Path(f"/proc/{daemon.pid}/task/{daemon.pid}/children").read_text().split()
-        for child in children:
-            os.kill(int(child), number)
+        for child in children_of(daemon.pid):
+            os.kill(child, number)
+
+    def pid_of(self, name: str) -> int:
+        """The pid, outside of here, of the program behind a daemon's nsenter."""
+        [child] = children_of(self._daemons[name].pid)
+        return child
 
     def daemons(self) -> dict[str, bool]:
         """Names of the daemons, and whether each still runs."""
@@ -251,6 +255,11 @@ class Host:
                 if found == (LISTEN[protocol], port, wanted):
                     return True
         return False
+
+
+def children_of(pid: int) -> list[int]:
+    """Of its first thread; nsenter has no others."""
+    return [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 def connect(one: tuple[Host, str], other: tuple[Host, str]) -> None:
