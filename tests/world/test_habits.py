@@ -1,7 +1,8 @@
-"""Habits of home routers that the appliance has to notice, since nothing fails at once."""
+"""Habits of home routers: what some of them do, or leave out, that others do not."""
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
@@ -16,11 +17,12 @@ from world.internet.places import (
     LINE_ADDRESS,
     LINE_ADDRESS_AFTER,
     NAMESERVER,
+    OUTSIDER,
     RESOLVER,
     ROUTER,
 )
 from world.internet.world import World
-from world.test_internet import NAME, echo, own_address, world
+from world.test_internet import EXTERNAL, NAME, answer, call, echo, own_address, world
 
 pytestmark = [pytest.mark.world, pytest.mark.timeout(300)]
 
@@ -81,3 +83,26 @@ def test_a_quiet_routers_new_address_is_followed(tmp_path: Path, variant: str) -
             wait_until(house.is_mapped, seconds=90 * share, what="the ports", every=0.2)
         finally:
             house.stop()
+
+
+def test_no_hairpin(tmp_path: Path) -> None:
+    with world(tmp_path, "no-hairpin") as made:
+        answer(made.lan, 443)
+        assert map_port(made.lan, own_address(made), 443) == ""
+        assert call(made.wan.host, LINE_ADDRESS, 443) == OUTSIDER
+        assert call(made.lan, LINE_ADDRESS, 443) == ""
+
+
+def test_the_router_rewrites_the_source(tmp_path: Path) -> None:
+    with world(tmp_path, "rewrites-source") as made:
+        answer(made.lan, 443)
+        assert map_port(made.lan, own_address(made), 443) == ""
+        assert call(made.wan.host, LINE_ADDRESS, 443) == ROUTER
+
+
+def test_the_router_lies(tmp_path: Path) -> None:
+    with world(tmp_path, "lying") as made:
+        answer(made.lan, 443)
+        assert map_port(made.lan, own_address(made), 443) == ""
+        assert json.loads(made.lan.python(EXTERNAL))[1][0] == own_address(made)
+        assert call(made.wan.host, LINE_ADDRESS, 443) == ""

@@ -331,29 +331,6 @@ def test_ipv6_behind_a_firewall(tmp_path: Path) -> None:
         assert call(made.wan.host, address, 8443) == ipv6_of(OUTSIDER)
 
 
-def test_no_hairpin(tmp_path: Path) -> None:
-    with world(tmp_path, "no-hairpin") as made:
-        answer(made.lan, 443)
-        assert map_port(made.lan, own_address(made), 443) == ""
-        assert call(made.wan.host, LINE_ADDRESS, 443) == OUTSIDER
-        assert call(made.lan, LINE_ADDRESS, 443) == ""
-
-
-def test_the_router_rewrites_the_source(tmp_path: Path) -> None:
-    with world(tmp_path, "rewrites-source") as made:
-        answer(made.lan, 443)
-        assert map_port(made.lan, own_address(made), 443) == ""
-        assert call(made.wan.host, LINE_ADDRESS, 443) == ROUTER
-
-
-def test_the_router_lies(tmp_path: Path) -> None:
-    with world(tmp_path, "lying") as made:
-        answer(made.lan, 443)
-        assert map_port(made.lan, own_address(made), 443) == ""
-        assert json.loads(made.lan.python(EXTERNAL))[1][0] == own_address(made)
-        assert call(made.wan.host, LINE_ADDRESS, 443) == ""
-
-
 def test_igd_version_1(tmp_path: Path) -> None:
     with world(tmp_path, "igd1") as made:
         page = made.lan.run(["curl", "-sS", f"http://{ROUTER}:5000/rootDesc.xml"]).stdout
