@@ -67,8 +67,7 @@ def ports_fact(paths: Paths, port: int = HTTPS) -> Outside:
 
 def ipv6_fact(paths: Paths) -> Outside:
     """The router's firewall; a line without IPv6 has nothing that it could let in."""
-    from services.portmap.causes import EXPLANATIONS
-    from services.reach import PORTMAP, PortmapResult
+    from services.reach import NOT_YET, PORTMAP, PortmapResult, find_obstacle
     from services.wan import load_wan
 
     found = load_result(paths, PORTMAP, PortmapResult)
@@ -83,15 +82,15 @@ def ipv6_fact(paths: Paths) -> Outside:
             detail="This connection has no public IPv6 address now.",
             next_step="switch IPv6 on in the router, or ask your provider for it",
         )
-    if any(held.port.external == HTTPS for held in found.pinholes.held):
+    obstacle = find_obstacle(found.pinholes, HTTPS)
+    if obstacle is None:
         detail = f"Your router's firewall lets port 443 in for {address}."
         return Outside(name=PORTS, title=IPV6_IN, judgement=Judgement.GOOD, detail=detail)
-    if not found.pinholes.problems:
-        return _not_yet(PORTS, IPV6_IN, "No port is open yet.")
+    if obstacle is NOT_YET:
+        return _not_yet(PORTS, IPV6_IN, obstacle.sentence)
     # A firewall that takes no orders may have been opened by hand, or there may be none.
-    cause = found.pinholes.problems[0].cause
     step = f"allow the TCP ports 80, 443 and 8448 for {address} in your router's IPv6 firewall"
-    return _not_yet(PORTS, IPV6_IN, EXPLANATIONS[cause].sentence, step)
+    return _not_yet(PORTS, IPV6_IN, obstacle.sentence, step)
 
 
 def _line_fact(finding: Finding) -> Outside | None:
@@ -112,19 +111,16 @@ def _line_fact(finding: Finding) -> Outside | None:
 
 def _router_fact(found: PortmapResult, port: int) -> Outside:
     """A router that opens nothing may still be forwarding by hand: unsure, not bad."""
-    from services.portmap.causes import EXPLANATIONS
+    from services.reach import find_obstacle
 
-    if any(held.port.external == port for held in found.ports.held):
-        detail = f"Your router forwards port {port} to this server."
-        return Outside(name=PORTS, title=WAY_IN, judgement=Judgement.GOOD, detail=detail)
-    if not found.ports.problems:
-        return _not_yet(PORTS, WAY_IN, "No port is open yet.")
-    explanation = EXPLANATIONS[found.ports.problems[0].cause]
-    return _not_yet(PORTS, WAY_IN, explanation.sentence, explanation.next_step)
+    obstacle = find_obstacle(found.ports, port)
+    if obstacle is not None:
+        return _not_yet(PORTS, WAY_IN, obstacle.sentence, obstacle.next_step)
+    detail = f"Your router forwards port {port} to this server."
+    return Outside(name=PORTS, title=WAY_IN, judgement=Judgement.GOOD, detail=detail)
 
 
 def tunnel_fact(paths: Paths) -> Outside:
-    from services.tunnel.diagnose import EXPLANATIONS
     from services.tunnel.status import load_status
 
     status, now = load_status(paths), time.monotonic()
@@ -133,19 +129,15 @@ def tunnel_fact(paths: Paths) -> Outside:
     if status.is_alive(now):
         detail = f"{status.server} hands on what comes in; it answered {status.age(now):.0f} s ago."
         return Outside(name=TUNNEL, title=TUNNEL_IN, judgement=Judgement.GOOD, detail=detail)
-    if status.diagnosis is None and not status.problem:
-        return _not_yet(TUNNEL, TUNNEL_IN, "The tunnel has only just been started.")
-    detail = _sentence(status.problem)
-    next_step = "look at: journalctl -u hearth-tunnel"
-    if status.diagnosis is not None:
-        explanation = EXPLANATIONS[status.diagnosis.cause]
-        detail, next_step = explanation.sentence, explanation.next_step
+    trouble = status.trouble(now)
+    if trouble is None:
+        return _not_yet(TUNNEL, TUNNEL_IN, "The rented server has not answered yet.")
     return Outside(
         name=TUNNEL,
         title=TUNNEL_IN,
         judgement=Judgement.BAD,
-        detail=detail,
-        next_step=next_step,
+        detail=trouble.sentence,
+        next_step=trouble.next_step,
     )
 
 

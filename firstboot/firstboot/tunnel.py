@@ -21,6 +21,7 @@ from appliance.log import logger
 from appliance.notify import notify_ready
 from appliance.paths import Paths
 from appliance.settings import Tunnel, load_settings
+from services.checkers import complaint
 from services.tunnel import device
 from services.tunnel.device import Look
 from services.tunnel.diagnose import Diagnosis, diagnose
@@ -132,9 +133,8 @@ def keep_tunnel(paths: Paths) -> int:
     try:
         device.up(config)
     except HearthError as error:
-        problem = f"the tunnel does not start: {error.message}"
-        status = TunnelStatus(at=time.monotonic(), server=tunnel.server, problem=problem)
-        save_status(paths, status)
+        problem = complaint(error.message)  # wg-quick shows each of its steps
+        save_status(paths, TunnelStatus(at=time.monotonic(), server=tunnel.server, problem=problem))
         raise
 
     def stop(_signal: int, _frame: FrameType | None) -> None:

@@ -14,7 +14,6 @@ from appliance.settings import Secrets, Settings, Tunnel, load_secrets, load_set
 from appliance.state import Phase, load_state
 from appliance.tables import to_table
 from services.configuration import apply_configuration
-from services.tunnel.diagnose import EXPLANATIONS
 from services.tunnel.keys import make_keys
 from services.tunnel.layout import render_script
 from services.tunnel.place import find_tunnel
@@ -29,7 +28,7 @@ def show_tunnel(paths: Paths, *, as_json: bool) -> int:
     tunnel = _tunnel(paths)
     now = time.monotonic()
     status = load_status(paths) or TunnelStatus(
-        at=now, server=tunnel.server, problem="the tunnel was not started"
+        at=now, server=tunnel.server, problem="it was not started"
     )
     is_alive = status.is_alive(now)
     if as_json:
@@ -50,13 +49,11 @@ def describe(status: TunnelStatus, now: float) -> str:
         f"handshake  {NEVER if age is None else f'{age:.0f} s ago'}",
         f"traffic    {status.received} bytes received, {status.sent} sent",
     ]
-    if status.problem:
-        lines.append(f"problem    {status.problem}")
-    if status.diagnosis is not None:
-        explanation = EXPLANATIONS[status.diagnosis.cause]
-        lines.append(f"problem    {explanation.sentence}")
-        lines += [f"  - {line}" for line in status.diagnosis.evidence]
-        lines.append(f"  -> {explanation.next_step}")
+    trouble = None if status.is_alive(now) else status.trouble(now)
+    if trouble is not None:
+        lines.append(f"problem    {trouble.sentence}")
+        lines += [f"  - {line}" for line in (status.diagnosis.evidence if status.diagnosis else ())]
+        lines.append(f"  -> {trouble.next_step}")
     return "".join(f"{line}\n" for line in lines)
 
 

@@ -11,12 +11,10 @@ from appliance.settings import Settings, Tunnel
 from services.acme.challenge import Webroot
 from services.health.result import CheckResult, Examination, failed, passed, warned
 from services.names import public_names
-from services.tunnel.diagnose import EXPLANATIONS
 from services.tunnel.place import find_tunnel
 from services.tunnel.status import TunnelStatus, load_status
 
 LOOK_SECONDS = 10.0
-UNIT_HINT = "look at: journalctl -u hearth-tunnel"
 
 
 @dataclass(frozen=True)
@@ -33,7 +31,7 @@ class TunnelCheck:
         if status is None:
             return failed("the tunnel was not started", "run: systemctl start hearth-tunnel")
         if not status.is_alive(now):
-            return _judge_dead(status)
+            return _judge_dead(status, now)
         lines = [
             f"{status.endpoint} answered {status.age(now):.0f} s ago",
             f"{status.received} bytes received, {status.sent} sent",
@@ -45,14 +43,12 @@ class TunnelCheck:
         return passed("\n".join((*lines, "what is sent to its port 80 arrives here")))
 
 
-def _judge_dead(status: TunnelStatus) -> CheckResult:
-    if status.diagnosis is not None:
-        explanation = EXPLANATIONS[status.diagnosis.cause]
-        evidence = "\n".join((explanation.sentence, *status.diagnosis.evidence))
-        return failed(evidence, explanation.next_step)
-    if status.problem:
-        return failed(status.problem, UNIT_HINT)
-    return warned("nobody has answered yet", "wait a minute, then look again")
+def _judge_dead(status: TunnelStatus, now: float) -> CheckResult:
+    trouble = status.trouble(now)
+    if trouble is None:
+        return warned("nobody has answered yet", "wait a minute, then look again")
+    seen = status.diagnosis.evidence if status.diagnosis else ()
+    return failed("\n".join((trouble.sentence, *seen)), trouble.next_step)
 
 
 def ask_from_outside(examination: Examination, tunnel: Tunnel) -> str:

@@ -15,13 +15,14 @@ from appliance.atomic import write_atomic
 from appliance.errors import ConfigError
 from appliance.paths import Paths
 from appliance.tables import parse_table, to_table
-from services.tunnel.diagnose import Diagnosis
+from services.tunnel.diagnose import EXPLANATIONS, Diagnosis, Explanation
 
 # With something to carry, WireGuard shakes hands every two minutes; keys older than three are dead
 # (WireGuard paper, section 6.1: REKEY_AFTER_TIME, REJECT_AFTER_TIME).
 DEAD_SECONDS = 180.0
 # Much longer than the pause between two looks: who looks has died, or the machine is very busy.
 SILENT_SECONDS = 60.0
+LOG = "look at: journalctl -u hearth-tunnel"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +50,15 @@ class TunnelStatus:
     def is_alive(self, now: float) -> bool:
         age = self.age(now)
         return age is not None and age < DEAD_SECONDS and now - self.at < SILENT_SECONDS
+
+    def trouble(self, now: float) -> Explanation | None:
+        """Why it is not alive; None as long as that is not known."""
+        if self.problem:
+            return Explanation(sentence=f"The tunnel is down: {self.problem}.", next_step=LOG)
+        if now - self.at >= SILENT_SECONDS:
+            sentence = f"Nobody has looked after the tunnel for {now - self.at:.0f} s."
+            return Explanation(sentence=sentence, next_step=LOG)
+        return EXPLANATIONS[self.diagnosis.cause] if self.diagnosis else None
 
 
 def status_file(paths: Paths) -> Path:

@@ -178,15 +178,18 @@ def test_the_fact_says_how_it_is_and_what_to_do(paths: Paths) -> None:
     assert tunnel_fact(paths).judgement is Judgement.UNSURE
     now = time.monotonic()
     save_status(paths, TunnelStatus(at=now, server=SERVER))
-    assert "only just" in tunnel_fact(paths).detail
+    assert tunnel_fact(paths).detail == "The rented server has not answered yet."
     closed = Diagnosis(cause=Cause.CLOSED, evidence=("it refuses",))
     save_status(paths, TunnelStatus(at=now, server=SERVER, diagnosis=closed))
     fact = tunnel_fact(paths)
     assert fact.judgement is Judgement.BAD
     assert "no WireGuard runs on it" in fact.detail
     assert "paste the script" in fact.next_step
-    save_status(paths, TunnelStatus(at=now, server=SERVER, problem="the tunnel does not start"))
-    assert tunnel_fact(paths).detail == "The tunnel does not start."
+    save_status(paths, TunnelStatus(at=now, server=SERVER, problem="wg-quick failed"))
+    assert tunnel_fact(paths).detail == "The tunnel is down: wg-quick failed."
+    save_status(paths, TunnelStatus(at=now - 90, server=SERVER, shaken=now - 100))
+    assert "Nobody has looked after the tunnel for 9" in tunnel_fact(paths).detail
+    assert tunnel_fact(paths).judgement is Judgement.BAD
     save_status(paths, TunnelStatus(at=now, server=SERVER, shaken=now - 20))
     fact = tunnel_fact(paths)
     assert fact.judgement is Judgement.GOOD
@@ -207,7 +210,7 @@ def test_the_status_for_people_and_for_scripts(
 ) -> None:
     choose_tunnel(paths)
     assert show_tunnel(paths, as_json=True) == 1
-    assert json.loads(capsys.readouterr().out)["problem"] == "the tunnel was not started"
+    assert json.loads(capsys.readouterr().out)["problem"] == "it was not started"
     now = time.monotonic()
     save_status(
         paths, TunnelStatus(at=now, server=SERVER, endpoint="198.51.100.7:51820", shaken=now - 20)
