@@ -7,10 +7,14 @@ from dataclasses import dataclass, field
 from services.address import Finding
 from services.echo import Echo
 from services.moment import Moment
+from services.portmap.causes import EXPLANATIONS, Explanation
 from services.portmap.contract import State
 from services.wan import WanAddresses
 
 PORTMAP = "portmap"
+NOT_YET = Explanation(
+    sentence="No port is open yet.", next_step="nothing to do: it goes on by itself"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,6 +23,17 @@ class PortmapResult:
 
     ports: State = field(default_factory=State)
     pinholes: State = field(default_factory=State)
+
+
+def find_obstacle(ports: State, port: int) -> Explanation | None:
+    """Why ``port`` of the router is not open, with what to do; None when it is.
+
+    What the router said of this port counts more than what it said of the others.
+    """
+    if any(held.port.external == port for held in ports.held):
+        return None
+    problems = sorted(ports.problems, key=lambda one: one.port.external != port)
+    return EXPLANATIONS[problems[0].cause] if problems else NOT_YET
 
 
 @dataclass(frozen=True, kw_only=True)

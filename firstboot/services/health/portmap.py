@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from appliance.settings import Way
 from services.health.result import CheckResult, Examination, passed, warned
 from services.portmap.causes import EXPLANATIONS
-from services.portmap.contract import Held
-from services.reach import PORTMAP, PortmapResult
+from services.portmap.contract import Held, State
+from services.reach import PORTMAP, PortmapResult, find_obstacle
 from services.results import load_result
 from services.tunnel.place import find_tunnel
 
@@ -19,7 +20,8 @@ class PortmapCheck:
     needs_setup: bool = True
 
     def run(self, examination: Examination) -> CheckResult:
-        if examination.server.public is None:
+        public = examination.server.public
+        if public is None or public.way is Way.HOME:
             return passed("none is wanted: for the home network only, as chosen")
         if find_tunnel(examination.server) is not None:
             return passed("none is wanted: the world comes in through a rented server")
@@ -27,17 +29,25 @@ class PortmapCheck:
         if result is None:
             hint = "wait a minute, or run: systemctl start hearth-portmap"
             return warned("the router was not asked yet", hint)
-        ports = result.ports
-        lines = [_line(one) for one in sorted(ports.held, key=lambda held: held.port)]
-        if lines:
-            lines.insert(0, f"by {ports.protocol or ports.spoke or 'nobody now'}")
-        if not ports.problems:
-            return passed("\n".join(lines)) if lines else warned("no port is open", "wait a minute")
-        for problem in ports.problems:
-            sentence = EXPLANATIONS[problem.cause].sentence
-            said = f" ({problem.said})" if problem.said else ""
-            lines.append(f"port {problem.port.external}: {sentence}{said}")
-        return warned("\n".join(lines), EXPLANATIONS[ports.problems[0].cause].next_step)
+        ports = result.pinholes if public.way is Way.IPV6 else result.ports
+        evidence = "\n".join(_lines(ports))
+        obstacle = find_obstacle(ports, public.port)
+        if obstacle is not None:
+            return warned(evidence or obstacle.sentence, obstacle.next_step)
+        if ports.problems:
+            return warned(evidence, EXPLANATIONS[ports.problems[0].cause].next_step)
+        return passed(evidence)
+
+
+def _lines(ports: State) -> list[str]:
+    lines = [_line(one) for one in sorted(ports.held, key=lambda held: held.port)]
+    if lines:
+        lines.insert(0, f"by {ports.protocol or ports.spoke or 'nobody now'}")
+    for problem in ports.problems:
+        said = f" ({problem.said})" if problem.said else ""
+        sentence = EXPLANATIONS[problem.cause].sentence
+        lines.append(f"port {problem.port.external}: {sentence}{said}")
+    return lines
 
 
 def _line(held: Held) -> str:
