@@ -42,8 +42,12 @@ from services.reach import PORTMAP, PortmapResult
 from services.results import load_result, save_result
 from services.ways import published
 
-# What is not well is looked at again this soon, from the inside; that costs nobody anything.
-AGAIN = 60 * MINUTE
+# When to look again, from the inside: that costs nobody anything.
+PAUSES = {
+    Judgement.GOOD: DAY,
+    Judgement.UNSURE: 60 * MINUTE,
+    Judgement.BAD: 15 * MINUTE,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,8 +79,7 @@ def plan(
     if wanted or ask or last is None or last.news != news:
         return Plan(look=True, ask=ask)
     age = now - last.at
-    pause = DAY if last.judgement is Judgement.GOOD else AGAIN
-    return Plan(look=not 0 <= age < pause, ask=False)
+    return Plan(look=not 0 <= age < PAUSES[last.judgement], ask=False)
 
 
 def wants_check(settings: Settings | None) -> bool:

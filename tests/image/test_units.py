@@ -27,6 +27,7 @@ ENABLED = {
     "hearth-synapse.service", "hearth-ui.service", "hearth-ui.socket",
     # by hearth-public.target, which waits for a public listener to be configured
     "hearth-acme.timer", "hearth-ddns.timer", "hearth-portmap.timer", "hearth-router.service",
+    "hearth-federation.timer", "hearth-wakeup.timer",
     "hearth-tunnel.service",
 }  # fmt: skip
 

@@ -40,6 +40,17 @@ SILENCE_SECONDS = 20.0
 WOKEN_SECONDS = 15.0
 
 
+# Without the minute over which many appliances spread their calls after a power cut, and the time
+# that others may remember the address before.
+DUE = """
+from appliance.paths import Paths
+from firstboot import wakeup, wakeup_plan
+wakeup.START_JITTER_SECONDS = wakeup_plan.SETTLE_SECONDS = 0.0
+raise SystemExit(wakeup.run_wakeup(Paths(), due=True, dry_run=False, as_json=False))
+"""
+SIGNATURE = "X-Matrix"
+
+
 @pytest.fixture(scope="module", params=["synapse", "dendrite"])
 def software(request: pytest.FixtureRequest) -> str:
     return str(request.param)
@@ -199,6 +210,22 @@ def test_a_missed_message_arrives_within_seconds_of_the_call(
     assert remote.retry_interval(NAME) == 0
     due = json.loads(hearth.hearthctl("wakeup", "--dry-run", "--json").stdout)
     assert not due["due"], "not again for the same boot and address"
+    before = result(hearth, "wakeup")
+    run_jobs(hearth, "wakeup --due")
+    assert result(hearth, "wakeup") == before
+
+
+def test_after_a_start_the_call_is_made_without_a_hand(hearth: Sandbox, remote: Remote) -> None:
+    """As hearth-wakeup.timer has it made after the next boot, two hours later."""
+    file = hearth.data / "hearth/results/wakeup.json"
+    memory = json.loads(file.read_text())
+    memory |= {"boot": "the one before", "rounds": [one - 7200 for one in memory["rounds"]]}
+    file.write_text(json.dumps(memory))
+    assert hearth.python(DUE) == ""
+    found = result(hearth, "wakeup")
+    assert (found["found"], found["woken"]) == (1, 1), found
+    assert found["boot"] != "the one before"
+    assert SIGNATURE not in "".join(path.read_text() for path in file.parent.iterdir())
 
 
 def test_a_lying_router_is_found_out(

@@ -39,15 +39,15 @@ class Explanation:
     next_step: str = ""
 
 
-BY_ITSELF = "nothing to do: it is looked at again by itself"
+BY_ITSELF = "wait; it is looked at again by itself"
 EXPLANATIONS = {
     Cause.GOOD: Explanation(
         judgement=GOOD, sentence="Other servers can talk to yours: seen from outside."
     ),
     Cause.INSIDE_ONLY: Explanation(
         judgement=UNSURE,
-        sentence="All is well as far as it can be seen from the inside only; nobody outside could "
-        "be asked.",
+        sentence="All is well as far as it can be seen from the inside only; nobody outside has "
+        "looked yet.",
         next_step=BY_ITSELF,
     ),
     Cause.PARTLY: Explanation(
@@ -58,7 +58,7 @@ EXPLANATIONS = {
     Cause.NO_CERTIFICATE: Explanation(
         judgement=UNSURE,
         sentence="Other servers are let in as soon as the certificate is there.",
-        next_step="nothing to do here: the certificate is asked for by itself",
+        next_step="wait; the certificate is asked for by itself",
     ),
     Cause.NO_DNS: Explanation(
         judgement=UNSURE,

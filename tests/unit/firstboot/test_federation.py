@@ -16,7 +16,7 @@ from appliance.paths import Paths
 from appliance.settings import Public, Reach, Way, load_settings, save_toml
 from appliance.state import Phase, State, save_state
 from firstboot.doctor import run as examine
-from firstboot.federation import AGAIN, Outdoors, Plan, check_own, plan, run_check
+from firstboot.federation import PAUSES, Outdoors, Plan, check_own, plan, run_check
 from services.acme.contract import AcmeState
 from services.federation.fetch import Fault
 from services.federation.result import MEMORY, RESULT, Cause, FederationResult
@@ -62,13 +62,13 @@ def asked(at: float = NOW) -> Memory:
         (last(), asked(), 60.0, False, False),
         (last(), asked(), DAY - 1, False, False),
         (last(), asked(), DAY, True, True),
-        (last(Judgement.BAD), asked(), AGAIN - 1, False, False),
-        (last(Judgement.BAD), asked(), AGAIN, True, False),
-        (last(Judgement.UNSURE), asked(), AGAIN, True, False),
+        (last(Judgement.BAD), asked(), PAUSES[Judgement.BAD] - 1, False, False),
+        (last(Judgement.BAD), asked(), PAUSES[Judgement.BAD], True, False),
+        (last(Judgement.UNSURE), asked(), PAUSES[Judgement.UNSURE], True, False),
         (None, asked(), 60.0, True, False),
         (last(at=NOW + DAY), asked(), 60.0, True, False),
     ],
-    ids=["first", "just looked", "nearly a day", "a day", "bad", "bad, an hour", "unsure, an hour",
+    ids=["first", "just looked", "nearly a day", "a day", "bad", "bad, later", "unsure, later",
          "result lost", "clock set back"],
 )  # fmt: skip
 def test_it_looks_seldom_and_asks_less_often(

@@ -81,7 +81,8 @@ def test_the_pages_never_wait_for_the_network() -> None:
 
 def test_every_unit_is_wanted_by_what_its_install_section_says() -> None:
     for unit in ("hearth-agent.service", "hearth-agent.socket", "hearth-hostname.service",
-                 "hearth-bootfs.service", "hearth-slot-good.service"):  # fmt: skip
+                 "hearth-bootfs.service", "hearth-slot-good.service",
+                 "hearth-federation.timer", "hearth-wakeup.timer"):  # fmt: skip
         wanted = re.findall(r"^WantedBy=(\S+)$", (UNITS / unit).read_text(), re.MULTILINE)
         for target in wanted:
             link = UNITS / f"{target}.wants" / unit
@@ -90,7 +91,16 @@ def test_every_unit_is_wanted_by_what_its_install_section_says() -> None:
 
 
 @pytest.mark.skipif(find_tool("systemd-analyze") is None, reason="systemd is not installed")
-@pytest.mark.parametrize(("unit", "limit"), [("hearth-agent", 50), ("hearth-slot-good", 50)])
+@pytest.mark.parametrize(
+    ("unit", "limit"),
+    [
+        ("hearth-agent", 50),
+        ("hearth-slot-good", 50),
+        ("hearth-federation", 50),
+        ("hearth-federation-check", 50),
+        ("hearth-wakeup", 50),
+    ],
+)
 def test_the_cages_are_tight(unit: str, limit: int) -> None:
     """Exposure in tenths, as `systemd-analyze security --threshold` takes it."""
     run(["systemd-analyze", "security", "--offline=true", "--no-pager", f"--threshold={limit}",
