@@ -295,6 +295,6 @@ class Agent:
         disk = delegates.found_disk(load_boot_report(self.paths.boot_report))
         delegates.check_erase_word(request.confirm)
         with self._lock:
-            delegates.erase_data(disk)
+            delegates.erase_data(self.paths, disk, self.host.give_back_ports)
             self.host.reboot()
         return Done()

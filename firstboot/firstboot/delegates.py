@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -88,9 +89,13 @@ def check_erase_word(confirm: str) -> None:
         raise FieldError("confirm", f"Type {ERASE_WORD!r} to confirm.")
 
 
-def erase_data(disk: Path) -> None:
+def erase_data(paths: Paths, disk: Path, give_back_ports: Callable[[], None]) -> None:
+    """The ports that the earlier Hearth has opened for good first: nobody knows them afterwards."""
+    from firstboot.inherited import inherit_ports
     from services.olddata import erase
 
+    if inherit_ports(paths, disk):
+        give_back_ports()
     erase(disk)
 
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from appliance.errors import HearthError
+from appliance.log import logger
 from appliance.run import run
 
 START_SECONDS = 30
+GIVE_BACK_SECONDS = 60
 
 
 class Host(Protocol):
@@ -30,6 +33,10 @@ class Host(Protocol):
 
     def start_federation_check(self) -> None:
         """Start the unit that looks whether other servers get in. Returns at once."""
+        ...
+
+    def give_back_ports(self) -> None:
+        """Run the unit that closes what nobody wants any more, to its end; never raises."""
         ...
 
     def start_ssh(self) -> None: ...
@@ -58,6 +65,12 @@ class SystemHost:
 
     def start_federation_check(self) -> None:
         self._start_again("hearth-federation-check.service")
+
+    def give_back_ports(self) -> None:
+        try:
+            run(["systemctl", "start", "hearth-portmap.service"], timeout=GIVE_BACK_SECONDS)
+        except HearthError as error:
+            logger.warning("the ports could not be given back: %s", error.message)
 
     def start_ssh(self) -> None:
         self._start("ssh.service")

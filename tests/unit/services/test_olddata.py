@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
@@ -13,21 +14,31 @@ from appliance.layout import DATA
 from appliance.protocol import AdoptData, EraseData
 from appliance.run import run
 from appliance.settings import Secrets, save_toml
+from appliance.tables import to_table
+from firstboot.portmap import World, keep_ports
 from firstboot.storage import prepare
 from services.disk import Disk
 from services.mbr import has_data, read_table
 from services.olddata import OldOwner, adopt, erase, mounted
 from services.passwords import hash_secret
+from services.portmap.contract import Held, State
+from services.portmap.igd import Igd
+from services.portmap.mapper import PORTS
+from services.portmap.place import Place
+from services.reach import PORTMAP, PortmapResult
+from services.results import load_result
 from services.superblock import read_label
 from unit.firstboot.machine import PASSWORD, Machine
+from unit.services.appliance_files import RecordedUnits
 from unit.services.card import first_sector, fsck, make_card
+from unit.services.gateway_igd import IgdGateway
 
 pytestmark = pytest.mark.skipif(
     os.getuid() != 0 or not Path("/dev/loop-control").exists(), reason="needs root and loop devices"
 )
 
 
-def make_found(card: Path, *, owned: bool) -> Path:
+def make_found(card: Path, *, owned: bool, ports: State | None = None) -> Path:
     """An earlier Hearth's card after a new image was written over its table."""
     make_card(card)
     table = first_sector(card)
@@ -38,6 +49,11 @@ def make_found(card: Path, *, owned: bool) -> Path:
         save_toml(Secrets(owner_password_hash=hash_secret(PASSWORD)), secrets, mode=0o600)
         run(["debugfs", "-w", "-R", f"write {secrets} hearth/secrets.toml",
              f"{card}?offset={DATA.start}"])  # fmt: skip
+    if ports is not None:
+        result = card.parent / "portmap.json"
+        result.write_text(json.dumps(to_table(PortmapResult(ports=ports))))
+        for command in ("mkdir hearth/results", f"write {result} hearth/results/portmap.json"):
+            run(["debugfs", "-w", "-R", command, f"{card}?offset={DATA.start}"])
     with card.open("r+b") as file:
         file.write(table)
     return card
@@ -153,3 +169,45 @@ def test_the_pages_erase_with_a_session_and_the_word(machine: Machine) -> None:
     assert machine.host.acts == ["reboot"]
     with Disk(machine.paths.root / "disk.img") as disk:
         assert prepare(disk, machine.paths.root)[2]
+
+
+@pytest.mark.parametrize(("leases", "is_lasting"), [((0, 3600), True), ((3600, 3600), False)])
+def test_ports_that_were_opened_for_good_are_given_back_first(
+    tmp_path: Path, leases: tuple[int, int], *, is_lasting: bool
+) -> None:
+    """The agent leaves them to the job, which then runs before anything is erased."""
+    machine = Machine(tmp_path / "machine", data=DataCondition.FOUND)
+    held = tuple(
+        Held(port=port, lease=lease, renewed=5.0)
+        for port, lease in zip(PORTS[:2], leases, strict=True)
+    )
+    ports = State(protocol="igd", lan="192.0.2.7", gateway="192.0.2.1", held=held)
+    make_found(machine.paths.root / "disk.img", owned=True, ports=ports)
+    machine.start()
+    machine.ask(EraseData(session=machine.claim(), confirm="erase"))
+    wanted = ["give back ports", "reboot"] if is_lasting else ["reboot"]
+    assert machine.host.acts == wanted
+    left = load_result(machine.paths, PORTMAP, PortmapResult)
+    if not is_lasting:
+        assert left is None
+        return
+    assert left is not None
+    assert (left.ports.held, left.ports.former) == (held[:1], ("192.0.2.7",))
+    # What the unit does, with a router that has that line and one of somebody else's.
+    with IgdGateway() as gateway:
+        for port, client in ((80, "192.0.2.7"), (443, "192.0.2.66")):
+            gateway.table[port] = {
+                "NewInternalPort": "8080", "NewInternalClient": client, "NewEnabled": "1",
+                "NewPortMappingDescription": "Hearth", "NewLeaseDuration": "0",
+            }  # fmt: skip
+        world = World(
+            place=lambda: Place(gateway="192.0.2.1", lan="127.0.0.1"),
+            ways=lambda _place, former: {
+                "igd": lambda: Igd(location=gateway.location, former=former)
+            },
+        )
+        assert keep_ports(machine.paths, RecordedUnits(), world=world) == 0
+        assert set(gateway.table) == {443}
+    left = load_result(machine.paths, PORTMAP, PortmapResult)
+    assert left is not None
+    assert left.ports.held == ()

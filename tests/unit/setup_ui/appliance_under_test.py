@@ -84,6 +84,9 @@ class GroundedHost:
     def start_federation_check(self) -> None:
         self.checks.append("federation")
 
+    def give_back_ports(self) -> None:
+        self.acts.append("give back ports")
+
     def start_ssh(self) -> None:
         self.acts.append("ssh")
 
