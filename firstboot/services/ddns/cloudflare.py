@@ -7,7 +7,7 @@ from typing import Any
 
 from services.ddns.outcome import Kind, Outcome, RefusalError
 from services.ddns.provider import Account, Provider
-from services.ddns.web import Web
+from services.ddns.web import Web, zones_above
 from services.wan import WanAddresses
 
 TTL = 60
@@ -74,9 +74,8 @@ class Cloudflare:
 
     def _zone(self, name: str) -> str:
         """The longest part of the name that is a zone of this token's."""
-        labels = name.split(".")
-        for start in range(len(labels) - 1):
-            found = self._ask("GET", "/zones", params={"name": ".".join(labels[start:])})
+        for zone, _ in zones_above(name):
+            found = self._ask("GET", "/zones", params={"name": zone})
             if found:
                 return str(found[0]["id"])
         raise RefusalError(Kind.NOHOST, f"the token sees no domain that holds {name}")

@@ -82,19 +82,7 @@ class DeSec:
     def _ask(self, method: str, url: str, *, may_lack: bool = False, **rest: Any) -> Reply:
         authorization = f"Token {self.account.secret}"
         reply = Web(self.account).ask(method, url, authorization=authorization, **rest)
-        match reply.status:
-            case 200 | 201 | 204:
-                return reply
-            case 404 if may_lack:
-                return reply
-            case 404:
-                raise RefusalError(Kind.NOHOST, reply.said)
-            case 403:
-                raise RefusalError(Kind.NOTYOURS, reply.said)
-            case 400:
-                raise RefusalError(Kind.REFUSED, reply.said)
-            case _:
-                raise reply.unexpected()
+        return reply.require(NOT_FOUND) if may_lack else reply.require()
 
 
 def _subname(domain: dict[str, Any], name: str) -> str:

@@ -7,12 +7,11 @@ from typing import Any
 
 from services.ddns.outcome import Kind, Outcome, RefusalError
 from services.ddns.provider import Account, Provider
-from services.ddns.web import Reply, Web
+from services.ddns.web import Reply, Web, zones_above
 from services.wan import WanAddresses
 
 OK = 200
 NOT_FOUND = 404
-MIN_LABELS = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +41,7 @@ class Dynv6:
         zone, label = self._zone(name)
         found = [one for one in self._records(zone) if _key(one) == (label, "TXT", value)]
         for record in found:
-            self._rest("DELETE", f"/zones/{zone}/records/{record['id']}")
+            self._ask("DELETE", f"/zones/{zone}/records/{record['id']}")
         return Outcome(kind=Kind.GOOD if found else Kind.UNCHANGED)
 
     def set_alias(self, name: str, target: str) -> Outcome:
@@ -60,39 +59,25 @@ class Dynv6:
         if (label, kind, data) in map(_key, self._records(zone)):
             return Outcome(kind=Kind.UNCHANGED)
         record = {"type": kind, "name": label, "data": data}
-        self._rest("POST", f"/zones/{zone}/records", json=record)
+        self._ask("POST", f"/zones/{zone}/records", json=record)
         return Outcome(kind=Kind.GOOD)
 
     def _zone(self, name: str) -> tuple[int, str]:
         """Number of the zone that holds the name, and the name's part within it."""
-        labels = name.split(".")
-        for start in range(len(labels) - MIN_LABELS + 1):
-            zone = ".".join(labels[start:])
-            reply = self._ask("GET", f"/zones/by-name/{zone}")
+        for zone, label in zones_above(name):
+            reply = self._ask("GET", f"/zones/by-name/{zone}", may_lack=True)
             if reply.status == OK:
-                return int(reply.json()["id"]), ".".join(labels[:start])
+                return int(reply.json()["id"]), label
         raise RefusalError(Kind.NOHOST, f"the token sees no zone that holds {name}")
 
     def _records(self, zone: int) -> list[dict[str, Any]]:
-        return list(self._rest("GET", f"/zones/{zone}/records").json())
+        return list(self._ask("GET", f"/zones/{zone}/records").json())
 
-    def _rest(self, method: str, path: str, **rest: Any) -> Reply:
-        reply = self._ask(method, path, **rest)
-        if reply.status == NOT_FOUND:
-            raise RefusalError(Kind.NOHOST, reply.said)
-        return reply
-
-    def _ask(self, method: str, path: str, **rest: Any) -> Reply:
+    def _ask(self, method: str, path: str, *, may_lack: bool = False, **rest: Any) -> Reply:
         url = f"{self.provider.endpoint}/api/v2{path}"
         authorization = f"Bearer {self.account.secret}"
         reply = Web(self.account).ask(method, url, authorization=authorization, **rest)
-        match reply.status:
-            case 200 | 201 | 204 | 404:
-                return reply
-            case 403:
-                raise RefusalError(Kind.NOTYOURS, reply.said)
-            case _:
-                raise reply.unexpected()
+        return reply.require(NOT_FOUND) if may_lack else reply.require()
 
 
 def _key(record: dict[str, Any]) -> tuple[str, str, str]:

@@ -10,7 +10,7 @@ import html
 import json
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +25,9 @@ ANSWER_SECONDS = 30.0
 MAX_BODY = 256 * 1024
 MAX_SAID = 120
 HIDDEN = "[secret]"
+# RFC 9110 section 15: OK, Created, No Content; and what the owner's name or token is wrong about.
+REST_DONE = (200, 201, 204)
+REST_REFUSALS = {400: Kind.REFUSED, 403: Kind.NOTYOURS, 404: Kind.NOHOST}
 # noip.com/integrate/request: Company Program/OS-Version contact@mail; RFC 2142 names the mailbox.
 AGENT = "Hearth hearthctl/Linux-1 hostmaster@{name}"
 
@@ -49,6 +52,16 @@ class Reply:
             return json.loads(self.text)
         except ValueError:
             raise self.unexpected() from None
+
+    def require(self, *also: int) -> Reply:
+        """This, when a REST server has done it, or its status is among ``also``.
+
+        Raises RefusalError for what the status says is wrong.
+        """
+        if self.status in (*REST_DONE, *also):
+            return self
+        kind = REST_REFUSALS.get(self.status)
+        raise RefusalError(kind, self.said) if kind else self.unexpected()
 
     def unexpected(self) -> RefusalError:
         """What to raise about an answer that the protocol does not know."""
@@ -159,3 +172,10 @@ def basic(user: str, secret: str) -> str:
     import base64
 
     return "Basic " + base64.b64encode(f"{user}:{secret}".encode()).decode()
+
+
+def zones_above(name: str) -> Iterator[tuple[str, str]]:
+    """(zone, what stands before it) for every domain that may hold ``name``, the longest first."""
+    labels = name.split(".")
+    for start in range(len(labels) - 1):
+        yield ".".join(labels[start:]), ".".join(labels[:start])
