@@ -244,7 +244,8 @@ def test_a_lying_router_is_found_out(
     assert (found["judgement"], found["cause"]) == ("bad", "nothing-arrives"), found
     parts = {part["name"]: part for part in found["parts"]}
     assert parts["inside"]["judgement"] == "good", "from inside all seems well"
-    assert f"{LINE_ADDRESS}:443: no answer in time" in parts["outside"]["detail"]
+    # Not 443: whoever gets no well-known goes on to the port of step 6.
+    assert f"{LINE_ADDRESS}:8448: no answer in time" in parts["outside"]["detail"]
     assert doctor(hearth, "federation")["verdict"] == "fail"
 
 
