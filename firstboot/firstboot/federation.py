@@ -10,7 +10,7 @@ import fcntl
 import json
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from appliance.answers import Judgement
 from appliance.errors import NetworkError
@@ -139,7 +139,7 @@ def ask_outside(
         memory = conclude(memory, now, ask(name))
     except NetworkError as error:
         logger.info("%s", error.message)
-        memory = Memory(**{**vars(memory), "error": error.message})
+        memory = replace(memory, error=error.message)
     save_result(paths, MEMORY, memory)
     return memory
 
