@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from appliance.errors import ConflictError
 from appliance.log import logger
 from firstboot.steps.context import Context
-from services.authority import authority_certificate
 from services.homeserver.api import check_login, create_admin
+from services.trust import trusted_authorities
 
 
 @dataclass(frozen=True)
@@ -38,5 +38,5 @@ class CreateAdministrator:
             settings.server.name,
             name=settings.owner.name,
             password=secrets.pending_password,
-            authority=authority_certificate(context.paths),
+            authority=trusted_authorities(context.paths, settings),
         )

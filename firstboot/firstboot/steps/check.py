@@ -11,6 +11,7 @@ from firstboot.steps.context import Context
 from services.authority import authority_certificate
 from services.homeserver.api import client_versions
 from services.http import ask_https
+from services.trust import trusted_authorities
 
 SERVER_ERROR = 500
 
@@ -27,7 +28,8 @@ class CheckEverything:
         """Raises NetworkError naming what does not answer."""
         authority = authority_certificate(context.paths)
         server_name = context.settings.server.name
-        if not client_versions(server_name, authority=authority):
+        trusted = trusted_authorities(context.paths, context.settings)
+        if not client_versions(server_name, authority=trusted):
             raise NetworkError(f"https://{server_name} offers no version of the Matrix API")
         for name in local_names():
             answer = ask_https(name, "/", authority=authority)

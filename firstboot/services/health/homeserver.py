@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from services.authority import authority_certificate
 from services.health.result import CheckResult, Examination, failed, passed
 from services.homeserver.api import client_versions, is_healthy
+from services.trust import trusted_authorities
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,6 @@ class ClientCheck:
 
     def run(self, examination: Examination) -> CheckResult:
         name = examination.server.server.name
-        authority = authority_certificate(examination.paths)
-        versions = client_versions(name, authority=authority)
+        trusted = trusted_authorities(examination.paths, examination.server)
+        versions = client_versions(name, authority=trusted)
         return passed(f"https://{name} offers Matrix {versions[-1]}, certificate verified")
