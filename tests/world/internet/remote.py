@@ -43,8 +43,12 @@ CONFIG: dict[str, Any] = {
     # Synapse refuses private and documentation ranges otherwise.
     "ip_range_blacklist": [],
     "federation_ip_range_blacklist": [],
-    # It gives up on a server that does not answer within seconds, not within minutes; how long it
-    # then waits before it tries again is Synapse's own, ten minutes at first.
+    # Tests log in more often than people do.
+    "rc_login": {key: {"per_second": 100, "burst_count": 100} for key in ("address", "account")},
+}
+# It gives up on a server that does not answer within seconds, not within minutes; how long it then
+# waits before it tries again is Synapse's own, ten minutes at first.
+HASTE: dict[str, Any] = {
     "federation": {
         "client_timeout": "5s",
         "max_short_retries": 1,
@@ -52,15 +56,16 @@ CONFIG: dict[str, Any] = {
         "max_long_retries": 1,
         "max_long_retry_delay": "1s",
     },
-    # Tests log in more often than people do.
-    "rc_login": {key: {"per_second": 100, "burst_count": 100} for key in ("address", "account")},
 }
 
 
 class Remote:
-    """Started in a world that runs, and gone with it."""
+    """Started in a world that runs, and gone with it.
 
-    def __init__(self, world: World) -> None:
+    ``is_hasty``: it soon gives up on others; Synapse's own patience is what emulated ones need.
+    """
+
+    def __init__(self, world: World, *, is_hasty: bool = True) -> None:
         self.client = world.wan.host  # curl is in the other tree
         self._admin = ""
         self.host: Host = world.add_server("remote", REMOTE, tree=ensure_tree())
@@ -68,7 +73,7 @@ class Remote:
         names = [REMOTE_NAME]
         world.wan.authority.issue(names, files / "remote.pem", files / "remote.key")
         # JSON is YAML.
-        (files / "homeserver.yaml").write_text(json.dumps(CONFIG))
+        (files / "homeserver.yaml").write_text(json.dumps(CONFIG | (HASTE if is_hasty else {})))
         self.host.run([*PROGRAM, "--generate-keys"])
         self.start()
 
