@@ -107,6 +107,8 @@ def change_way(paths: Paths, units: Units, asked: Asked) -> int:
         return 0
     leave(units, public, after)
     save(paths, replace(settings, public=after))
+    if after.way is Way.TUNNEL:
+        logger.info("hearthctl tunnel script prints what has to be pasted on the rented server")
     problems = enter(paths, units)
     table = {"way": after.way.value, "port": after.port, "problems": problems}
     _say(asked, table, "".join(f"not yet: {one}\n" for one in problems) or "the world can get in\n")
