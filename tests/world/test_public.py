@@ -14,7 +14,14 @@ import pytest
 
 from world.appliance import OWNER, PASSWORD, load_state
 from world.internet.names import flush_resolver
-from world.internet.places import LINE_ADDRESS, LINE_ADDRESS_AFTER, NAMESERVER
+from world.internet.places import (
+    KEYS,
+    LINE_ADDRESS,
+    LINE_ADDRESS_AFTER,
+    NAMESERVER,
+    NAMESERVER_NAME,
+    PROVIDER_KEY,
+)
 from world.internet.world import World
 from world.public import (
     ADDRESS,
@@ -26,6 +33,7 @@ from world.public import (
     run_jobs,
 )
 from world.sandbox import Sandbox
+from world.test_portmap import wait_for_uptime
 
 pytestmark = [pytest.mark.world, pytest.mark.timeout(900)]
 
@@ -97,4 +105,25 @@ def test_a_new_address_is_followed(world: World, hearth: Sandbox) -> None:
     run_jobs(hearth, "portmap --urgent", "ddns")
     flush_resolver(world.wan.host)
     assert resolved(world) == LINE_ADDRESS_AFTER
+    assert "versions" in from_outside(world, f"https://matrix.{NAME}/_matrix/client/versions")
+
+
+def test_another_account_takes_over_at_once(world: World, hearth: Sandbox) -> None:
+    """``hearthctl ddns set``: the name moves to a name server that takes signed updates."""
+    wait_for_uptime(world)
+    world.change_address(LINE_ADDRESS)
+    run_jobs(hearth, "portmap --urgent")
+    argv = ["python3", "-m", "firstboot", "ddns", "set", "--provider", "rfc2136", "--json",
+            "--username", PROVIDER_KEY, "--endpoint", NAMESERVER_NAME]  # fmt: skip
+    refused = hearth.run(argv, input="d3Jvbmcgd3Jvbmcgd3Jvbmc=\n", check=False)
+    assert refused.returncode != 0
+    assert "does not accept" in refused.stderr
+    assert resolved(world) == LINE_ADDRESS_AFTER
+    done = hearth.run(argv, input=f"{KEYS[PROVIDER_KEY]}\n", check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    said = json.loads(done.stdout)
+    assert (said["provider"], said["names"], said["problems"]) == ("rfc2136", list(NAMES), [])
+    assert resolved(world) == LINE_ADDRESS
+    assert KEYS[PROVIDER_KEY] not in done.stdout + done.stderr
+    flush_resolver(world.wan.host)
     assert "versions" in from_outside(world, f"https://matrix.{NAME}/_matrix/client/versions")

@@ -105,8 +105,10 @@ def remember(state: ContractState, now: float, account: str) -> ContractState:
     if state.account == account:
         return state
     # The owner changed something. What was acknowledged was so for another account.
+    if provider_of(state.account) != provider_of(account):
+        return ContractState(account=account)
     earliest = state.attempted_at + OWNER_SECONDS if state.attempted_at else 0.0
-    if state.failures and provider_of(state.account) == provider_of(account):
+    if state.failures:
         # A provider in trouble has asked for silence whatever the account.
         earliest = max(earliest, state.not_before)
     return ContractState(account=account, attempted_at=state.attempted_at, not_before=earliest)

@@ -32,7 +32,7 @@ class Story:
     provider: object = NOIP
     now: float = START
     state: ContractState = field(default_factory=ContractState)
-    account: str = "mark"
+    account: str = "provider/mark"
 
     def decide(self, addresses: WanAddresses, published: WanAddresses | None = None):
         wanted = Wanted(account=self.account, addresses=addresses, published=published)
@@ -79,7 +79,7 @@ def test_a_refusal_stops_until_the_owner_acts(kind: Kind) -> None:
     for days in (0, 1, 30, 400):
         story.now = START + days * DAY
         assert isinstance(story.decide(TWO), Stop)
-    story.account = "another mark"
+    story.account = "provider/another"
     assert story.decide(TWO) == Update(addresses=TWO)
 
 
@@ -87,8 +87,19 @@ def test_an_owner_who_corrects_a_typing_error_waits_a_minute_at_most() -> None:
     story = Story(provider=find_provider("ipv64"))
     story.update(ONE, Kind.BADAUTH)
     story.now += 5
-    story.account = "corrected"
+    story.account = "provider/corrected"
     assert story.decide(ONE) == Wait(until=START + 60, addresses=WanAddresses(ipv4="192.0.2.1"))
+
+
+def test_another_provider_is_told_at_once_and_the_same_one_is_left_its_silence() -> None:
+    for account, is_told in (("provider/corrected", False), ("elsewhere/mark", True)):
+        story = Story()
+        story.update(ONE, Kind.OUTAGE)
+        story.now += 120
+        story.account = account
+        decision = story.decide(ONE)
+        wanted = Update(addresses=ONE) if is_told else Wait(until=START + 1800, addresses=ONE)
+        assert decision == wanted
 
 
 def test_silence_of_half_an_hour_after_911() -> None:
