@@ -103,10 +103,23 @@ def _build_dendrite(context: Context, target: Path, directory: Path) -> None:
 
 
 def compile_dendrite(context: Context, output: Path, directory: Path, architecture: str) -> None:
-    """The profile's commands by the tools tree's Go; ``directory`` holds go.mod and go.sum."""
+    """The profile's commands; ``directory`` holds go.mod and go.sum."""
     dendrite = context.recipe.profile.dendrite
-    for name in ("go-build", "go-path"):
-        (context.cache / name).mkdir(exist_ok=True)
+    commands = [f"{dendrite.module}/cmd/{name}" for name in dendrite.commands]
+    compile_go(context, "dendrite", output, directory, commands, architecture)
+
+
+def compile_go(
+    context: Context,
+    name: str,
+    output: Path,
+    directory: Path,
+    commands: list[str],
+    architecture: str,
+) -> None:
+    """Programs of the module in ``directory`` by the tools tree's Go; ``name`` is the log's."""
+    for place in ("go-build", "go-path"):
+        (context.cache / place).mkdir(exist_ok=True)
     sandbox = inside(
         context.tools,
         binds=[(context.cache / "go-build", "/srv"), (context.cache / "go-path", "/mnt"),
@@ -117,14 +130,13 @@ def compile_dendrite(context: Context, output: Path, directory: Path, architectu
         env={
             "GOCACHE": "/srv", "GOPATH": "/mnt", "GOFLAGS": "-mod=readonly", "CGO_ENABLED": "0",
             "GOARCH": architecture, "GOTOOLCHAIN": "local",
-            **{name: os.environ[name] for name in ("GOPROXY", "GONOSUMDB") if name in os.environ},
+            **{key: os.environ[key] for key in ("GOPROXY", "GONOSUMDB") if key in os.environ},
         },
     )  # fmt: skip
-    commands = [f"{dendrite.module}/cmd/{name}" for name in dendrite.commands]
     argv = ["go", "build", "-trimpath", "-ldflags", "-s -w -buildid=", "-o", "/opt/", *commands]
-    log = context.logs / "dendrite.log"
+    log = context.logs / f"{name}.log"
     with log.open("w") as file:
         result = run([*sandbox, *argv], log=file, check=False)
     if result.returncode != 0:
-        message = f"Dendrite could not be built:\n{log.read_text()[-600:].strip()}"
+        message = f"{name} could not be built:\n{log.read_text()[-600:].strip()}"
         raise CommandError(message, hint=f"the whole log is {log}")

@@ -7,19 +7,22 @@ made of; why not the real one itself is told there. Built once, in about twenty 
 from __future__ import annotations
 
 import fcntl
-import os
 import shutil
 from pathlib import Path
 
 from imagebuild.cache import ensure_layer, hash_files
+from imagebuild.context import make_context
+from imagebuild.host import debian_architecture
+from imagebuild.programs import compile_go
+from imagebuild.recipe import make_recipe
+from imagebuild.tools import ensure_tools
 from world.internet.host import Host
 from world.internet.places import TESTER, TESTER_NAME
 from world.internet.world import World
-from world.tree import CACHE, run_program
+from world.tree import CACHE
 
 SOURCE = Path(__file__).with_name("tester")
 PROGRAM = "tester"
-BUILD_SECONDS = 600
 
 
 class FederationTester:
@@ -58,8 +61,7 @@ def ensure_tester() -> Path:
 
 
 def _make(target: Path) -> None:
-    run_program(
-        ["go", "build", "-mod=readonly", "-trimpath", "-ldflags", "-s -w",
-         "-o", str(target / PROGRAM), "."],
-        BUILD_SECONDS, cwd=SOURCE, env={**os.environ, "CGO_ENABLED": "0", "GOTOOLCHAIN": "local"},
-    )  # fmt: skip
+    """By the Go that builds the image's Dendrite; it names the program after the module."""
+    context = make_context(make_recipe("hearth"))
+    ensure_tools(context)
+    compile_go(context, PROGRAM, target, SOURCE, ["."], debian_architecture())
