@@ -26,6 +26,8 @@ from services.portmap.contract import (
 from services.portmap.mapper import LEASE_SECONDS, Mapper, Port
 from services.portmap.search import Maker, search, try_one
 
+NATPMP = "nat-pmp"
+
 
 class Keeper:
     """Keeps ``facts.wanted`` open by one of ``ways``, in their order."""
@@ -111,8 +113,22 @@ class Keeper:
             state = replace(state, requests=state.requests + found.requests)
             return _silent(state, facts, found.refused or Refused(Cause.SILENT)), facts
         self._mappers = [found.mapper]
-        sign = found.sign
-        return state, self._judge(state, facts, found.mapper, sign.epoch, sign.address)
+        address = found.sign.address
+        if address is None and facts.urgent:
+            address = self._ask_natpmp()
+        return state, self._judge(state, facts, found.mapper, found.sign.epoch, address)
+
+    def _ask_natpmp(self) -> str | None:
+        """PCP tells an address only with a mapping, and not all routers count anew with a new one
+        (RFC 6887 sections 8.5, 11.6); most speak NAT-PMP beside it, which tells it for a packet.
+        """
+        if NATPMP not in self._ways:
+            return None
+        found = try_one(NATPMP, self._ways[NATPMP])
+        if found.mapper is None or found.sign is None:
+            return None
+        self._mappers.append(found.mapper)  # counted and closed with the others
+        return found.sign.address
 
     def _judge(
         self, state: State, facts: Facts, mapper: Mapper, epoch: int | None, address: str | None

@@ -161,6 +161,22 @@ def test_a_silent_router_is_searched_for_until_it_is_back(clock: FakeClock) -> N
         assert not state.problems
 
 
+def test_a_new_address_without_a_new_count_of_seconds(clock: FakeClock) -> None:
+    """PCP alone would show it at the next renewal; who was called by hearth-router asks at once."""
+    with UdpGateway(clock) as gateway:
+        keeper = Keeper({"pcp": pcp(gateway), "nat-pmp": natpmp(gateway)}, clock)
+        state = keeper.run(State(), FACTS)
+        gateway.outside = "203.0.113.77"
+        clock.sleep(POLL)
+        state = keeper.run(state, FACTS)
+        assert state.address != gateway.outside
+        before = gateway.asked.copy()
+        state = keeper.run(state, replace(FACTS, urgent=True))
+        assert (state.address, state.protocol) == (gateway.outside, "pcp")
+        assert gateway.asked - before == {"announce": 1, "address": 1}
+        assert set(gateway.open_ports()) == {80, 443, 8448}
+
+
 def test_the_order_is_pcp_natpmp_igd(clock: FakeClock) -> None:
     """And what the best refuses, the next is asked for."""
     with UdpGateway(clock, room=0) as full, IgdGateway() as igd:
