@@ -50,9 +50,10 @@ def ask_router(ways: dict[str, Maker]) -> Facts:
 
 def ask_echoes(place: Place) -> tuple[tuple[Echo, ...], tuple[Echo, ...]]:
     """By IPv4 and by IPv6, as far as there is one."""
-    four = ask_services(services(4), 4) if place.gateway else ()
-    six = ask_services(services(6), 6) if place.ipv6 else ()
-    return four, six
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        four = pool.submit(ask_services, services(4) if place.gateway else (), 4)
+        six = pool.submit(ask_services, services(6) if place.ipv6 else (), 6)
+        return four.result(), six.result()
 
 
 def _outside(speaking: list[Found]) -> tuple[str, Cause | None]:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import socket
 import threading
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -20,7 +23,7 @@ from services.address import (
     find_wan,
     kind_of,
 )
-from services.echo import Echo, agreed, ask_services, parse_answer, services
+from services.echo import TOTAL_SECONDS, Echo, agreed, ask_services, parse_answer, services
 from services.portmap.causes import Cause
 from services.portmap.place import stable_ipv6
 from services.wan import WanAddresses
@@ -152,6 +155,28 @@ def test_services_that_do_other_things(page: str) -> None:
     assert [one.address for one in found] == [OUTSIDE, "", "", "", ""]
     assert [bool(one.error) for one in found] == [False, True, True, True, True]
     assert "302" in found[2].error
+
+
+def test_a_service_that_never_ends_is_left_to_itself(page: str) -> None:
+    """A byte every second: no single wait is too long, and a verdict is due in ten seconds."""
+    ended = threading.Event()
+
+    def drip(listener: socket.socket) -> None:
+        connection, _ = listener.accept()
+        with connection, suppress(OSError):
+            while not ended.wait(1):
+                connection.sendall(b"H")
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=drip, args=(listener,))
+        thread.start()
+        begin = time.monotonic()
+        found = ask_services([f"http://127.0.0.1:{listener.getsockname()[1]}/", f"{page}/good"])
+        assert time.monotonic() - begin < TOTAL_SECONDS + 2
+        ended.set()
+        thread.join()
+    assert [one.address for one in found] == ["", OUTSIDE]
+    assert "no answer within" in found[0].error
 
 
 def test_services_can_be_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
