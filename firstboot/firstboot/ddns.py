@@ -6,7 +6,6 @@ a refusal that waits for the owner.
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -69,10 +68,14 @@ def follow_address(
     settings = load_settings(paths.settings)
     if settings is None or settings.public is None or settings.public.ddns is None:
         return None
-    secrets = load_secrets(paths.secrets)
+    secrets, world = load_secrets(paths.secrets), world or World()
     with hold_lock(paths):
-        job = Job(paths, settings, settings.public.ddns, secrets, world or World())
-        return job.run(again=again)
+        job = Job(paths, settings, settings.public.ddns, secrets, world)
+        result = job.run(again=again)
+        if job.is_overtaken():
+            # Whoever sees the new address cannot start what runs already.
+            result = Job(paths, settings, settings.public.ddns, secrets, world).run(again=False)
+        return result
 
 
 class Job:
@@ -110,6 +113,12 @@ class Job:
             self._complain(error.message, error.hint or "")
         else:
             self._result = replace(self._result, wanted=wanted)
+
+    def is_overtaken(self) -> bool:
+        """Whether the address has become another one while the name servers were waited for."""
+        told = self._result.wanted
+        self._find_wanted()
+        return self._result.wanted != told
 
     def run(self, *, again: bool) -> DdnsResult:
         if again:
@@ -285,14 +294,3 @@ class Job:
         if kept is None or replace(self._result, at=kept.at, noted=kept.noted) != kept:
             save_result(self._paths, RESULT, self._result)
             self._kept = self._result
-
-
-def run_job(paths: Paths, *, again: bool) -> int:
-    """The verb: exit code 1 when the name does not lead here for a reason that we know."""
-    result = follow_address(paths, again=again)
-    if result is None:
-        logger.info("no name at a DDNS provider is set; nothing to do")
-        return 0
-    if result.problem and result.hint:
-        sys.stderr.write(f" hint: {result.hint}\n")
-    return 1 if result.problem else 0

@@ -66,9 +66,7 @@ def _ddns(paths: Paths, options: argparse.Namespace) -> int:
         raise UsageError("which provider?", hint="hearthctl ddns set --provider duckdns, ...")
     require_root()
     if options.act is None:
-        from firstboot.ddns import run_job
-
-        return run_job(paths, again=options.again)
+        return follow_now(paths, again=options.again)
     from services.units import SystemdUnits
 
     asked = Asked(
@@ -81,6 +79,19 @@ def _ddns(paths: Paths, options: argparse.Namespace) -> int:
         as_json=options.json,
     )
     return change_account(paths, SystemdUnits(), asked)
+
+
+def follow_now(paths: Paths, *, again: bool) -> int:
+    """Exit code 1 when the name does not lead here for a reason that we know."""
+    from firstboot.ddns import follow_address
+
+    result = follow_address(paths, again=again)
+    if result is None:
+        logger.info("no name at a DDNS provider is set; nothing to do")
+        return 0
+    if result.problem and result.hint:
+        sys.stderr.write(f" hint: {result.hint}\n")
+    return 1 if result.problem else 0
 
 
 def read_secret() -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -51,6 +51,7 @@ class FakeClock:
 
     def __init__(self) -> None:
         self.now = START
+        self.meanwhile: Callable[[], None] = lambda: None
 
     def time(self) -> float:
         return self.now
@@ -60,6 +61,7 @@ class FakeClock:
 
     def sleep(self, seconds: float, /) -> None:
         self.now += seconds
+        self.meanwhile()
 
 
 @dataclass
@@ -227,6 +229,17 @@ def test_lagging_name_servers_are_waited_for_but_not_for_ever(house: House) -> N
     house.zone.publish(SERVER_NAME, "AAAA", ("2001:db8::1",))
     assert house.run(after=300).is_correct
     assert len(house.ledger.requests) == 1
+
+
+@pytest.mark.parametrize("house", ["desec"], indirect=True)
+def test_an_address_that_changes_while_the_job_waits_is_told_in_the_same_run(house: House) -> None:
+    """systemd does not start what runs already."""
+    house.zone.frozen = True
+    house.clock.meanwhile = lambda: house.measure(SECOND)
+    result = house.run()
+    assert result.wanted.ipv4 == SECOND["ipv4"]
+    assert house.ledger.addresses(SERVER_NAME) == tuple(SECOND.values())
+    assert house.ledger.breaches == []
 
 
 def test_record_that_somebody_else_changes_is_mended_once_then_told(house: House) -> None:
