@@ -74,8 +74,8 @@ SENTENCES = {
     Reachability.DOUBLE_NAT: (
         "There is a second router between yours and the Internet, so ports that yours opens lead "
         "nowhere.",
-        "put the outer box into bridge mode, or forward the ports 80, 443 and 8448 on it to your "
-        "router's address",
+        "put the outer box into bridge mode, or forward its ports 80, 443 and 8448 to the same "
+        "ports of your router",
     ),
     Reachability.CGNAT: (
         "Your provider shares one public IPv4 address among many customers (CGNAT): nobody can "

@@ -15,6 +15,7 @@ from services.federation.inside import Inside
 from services.federation.result import Cause
 from services.federation.tester import Answer, Connection
 from services.names import HTTPS
+from services.portmap.causes import FORWARDS
 from services.wan import is_publishable
 
 GOOD, UNSURE, BAD = Judgement.GOOD, Judgement.UNSURE, Judgement.BAD
@@ -108,20 +109,20 @@ EXPLANATIONS = {
         judgement=BAD,
         sentence="Your router says that it forwards what comes from outside, but nothing arrives.",
         next_step="restart the router; if it stays so, switch its UPnP off and forward the ports "
-        "80, 443 and 8448 by hand, and ask your provider whether it blocks them",
+        f"by hand ({FORWARDS}), and ask your provider whether it blocks them",
     ),
     Cause.CLOSED: Explanation(
         judgement=BAD,
         sentence="Nothing that other servers send arrives here.",
-        next_step="forward the ports 80, 443 and 8448 to this appliance on your router's page, or "
-        "allow UPnP there",
+        next_step="allow UPnP on your router's page, or forward the ports by hand there: "
+        f"{FORWARDS}",
     ),
     Cause.REFUSED: Explanation(
         judgement=BAD,
         sentence="Your connection refuses other servers: the port is closed, or leads to a machine "
         "that does not listen.",
-        next_step="look on your router's page where the ports 443 and 8448 lead; they must lead to "
-        "this appliance",
+        next_step="look on your router's page where its ports lead; they must lead from "
+        f"{FORWARDS}",
     ),
     Cause.OTHER_MACHINE: Explanation(
         judgement=BAD,

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+# Not 443 to 443: there the appliance has its own pages, for the home network.
+FORWARDS = "80 to 8080, 443 to 8443 and 8448 to 8448 of this device"
 BY_HAND = (
     "enter the port forwarding by hand on the router's pages (often called port forwarding, "
-    "virtual server or NAT)"
+    f"virtual server or NAT): {FORWARDS}"
 )
 
 
@@ -78,7 +80,7 @@ EXPLANATIONS = {
     Cause.SAME_PORT: Explanation(
         sentence="The router forwards a port only to the same port of a device, and Hearth keeps "
         "its public service apart from its own pages on 80 and 443.",
-        next_step=f"{BY_HAND}: 80 to 8080, 443 to 8443, 8448 to 8448",
+        next_step=BY_HAND,
     ),
     Cause.FULL: Explanation(
         sentence="The router has no room for another forwarding.",
