@@ -12,6 +12,8 @@ from services.federation.sign import ALGORITHM, KEY_BYTES, decode_base64, is_sig
 
 PATH = "/_matrix/key/v2/server"
 OK = 200
+# Canonical JSON knows no larger numbers (appendices); and Python makes no float of just any.
+MAX_INTEGER = 2**53 - 1
 
 
 class Flaw(StrEnum):
@@ -73,6 +75,7 @@ def _is_well_formed(table: Any) -> bool:
     return (
         isinstance(table.get("server_name"), str)
         and isinstance(until, int)
+        and 0 <= until <= MAX_INTEGER
         and isinstance(keys, Mapping)
         and all(
             isinstance(one, Mapping) and isinstance(one.get("key"), str) for one in keys.values()

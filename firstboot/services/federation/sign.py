@@ -38,11 +38,14 @@ class SigningKey:
 
 def canonical_json(value: Any) -> bytes:
     """The appendices' "Canonical JSON", with their own code. Raises ValueError for what has none:
-    numbers that are not whole, half characters.
+    numbers that are not whole, half characters; and for what is nested deeper than can be walked.
     """
-    if _has_float(value):
-        raise ValueError("canonical JSON has no numbers but whole ones")
-    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), sort_keys=True)
+    try:
+        if _has_float(value):
+            raise ValueError("canonical JSON has no numbers but whole ones")
+        text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), sort_keys=True)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
     return text.encode()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from typing import Any
 
@@ -102,10 +103,23 @@ def test_no_key_of_the_right_kind() -> None:
     "table",
     [[], 7, None, {}, {"server_name": NAME}, {**publish(), "valid_until_ts": "soon"},
      {**publish(), "verify_keys": []}, {**publish(), "verify_keys": {"ed25519:1": "x"}},
-     {**publish(), "verify_keys": {"ed25519:1": {"key": 7}}}],
+     {**publish(), "verify_keys": {"ed25519:1": {"key": 7}}},
+     {**publish(), "valid_until_ts": 10**400}, {**publish(), "valid_until_ts": -1}],
 )  # fmt: skip
 def test_what_is_not_in_the_form_of_keys(table: object) -> None:
     assert check_keys(table, NAME, now=NOW).flaw is Flaw.GARBLED
+
+
+@pytest.mark.parametrize("depth", [500, 5_000, 50_000])
+def test_keys_among_what_is_nested_too_deeply(bench: Bench, depth: int) -> None:
+    """Python's parser walks deeper than its writer."""
+    deep = "[" * depth + "]" * depth
+    text = json.dumps(publish())[:-1] + f', "more": {deep}}}'
+    serve(bench, Page(body=text.encode()))
+    try:
+        assert fetch_keys(bench.web, PLACE, NAME, now=NOW).flaw is Flaw.UNSIGNED
+    except FetchError as error:
+        assert error.fault is Fault.GARBLED
 
 
 @pytest.mark.parametrize(
