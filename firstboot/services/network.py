@@ -7,6 +7,8 @@ import socket
 
 import netifaces
 
+from services.tunnel.place import INTERFACE as TUNNEL
+
 # rtnetlink(7) multicast groups, linux/rtnetlink.h
 RTMGRP_LINK = 0x1
 RTMGRP_IPV4_IFADDR = 0x10
@@ -19,9 +21,12 @@ def local_addresses() -> tuple[str, ...]:
     """Addresses under which others can reach us: IPv4 first, then IPv6 that has no zone.
 
     RFC 3927 addresses (169.254/16) come last: they work between two machines without a router.
+    Our end of a tunnel is none of them: nobody at home reaches it, and it sorts before 192.168.
     """
     found: set[Address] = set()
     for interface in netifaces.interfaces():
+        if interface == TUNNEL:
+            continue
         families = netifaces.ifaddresses(interface)
         for family in (netifaces.AF_INET, netifaces.AF_INET6):
             for entry in families.get(family, ()):

@@ -183,6 +183,20 @@ def test_our_own_traffic_takes_the_usual_way(world: World, hearth: Sandbox) -> N
     assert THEIRS not in hearth.run(["ip", "route"]).stdout
 
 
+def test_at_home_only_the_home_networks_address_is_told(hearth: Sandbox) -> None:
+    """By hearth.local, the QR code and the console; and the device's certificate is for it."""
+    assert OURS in hearth.run(["ip", "-4", "address", "show", "dev", "hearth"]).stdout
+    told = hearth.python("from services.network import local_addresses; print(local_addresses())")
+    assert f"'{ADDRESS}'" in told
+    assert OURS not in told
+    hearth.run(["systemctl", "start", "hearth-certificate.service"])
+    code = (
+        "from appliance.paths import Paths; from services.authority import certified_addresses;"
+        "print(certified_addresses(Paths()))"
+    )
+    assert OURS not in hearth.python(code)
+
+
 @pytest.mark.parametrize("e2e", [False, True], ids=["plain", "encrypted"])
 def test_both_servers_speak_with_each_other(
     world: World, hearth: Sandbox, remote: Remote, tmp_path: Path, e2e: bool

@@ -3,10 +3,14 @@ from __future__ import annotations
 import select
 from pathlib import Path
 
+import netifaces
+import pytest
+
 from appliance.paths import Paths
 from services.filewatch import FileWatch
 from services.network import _usable, local_addresses, open_netlink
 from services.resolver import render_resolver, update_resolver
+from services.tunnel.place import INTERFACE, OURS
 
 
 def test_addresses_that_others_can_use() -> None:
@@ -20,6 +24,24 @@ def test_this_machines_addresses_are_in_order() -> None:
     found = local_addresses()
     assert list(found) == sorted(found, key=lambda text: ":" in text)
     assert "127.0.0.1" not in found
+
+
+def test_our_end_of_the_tunnel_is_not_told_at_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The QR code, hearth.local and the certificate are for addresses that a neighbour reaches.
+
+    What the kernel says is the only thing made up here; tests/world/test_tunnel.py has a real one.
+    """
+    machine = {
+        "lo": {netifaces.AF_INET: [{"addr": "127.0.0.1"}]},
+        "end0": {
+            netifaces.AF_INET: [{"addr": "192.168.1.7"}],
+            netifaces.AF_INET6: [{"addr": "2001:db8::7"}, {"addr": "fe80::7%end0"}],
+        },
+        INTERFACE: {netifaces.AF_INET: [{"addr": OURS}]},
+    }
+    monkeypatch.setattr(netifaces, "interfaces", lambda: list(machine))
+    monkeypatch.setattr(netifaces, "ifaddresses", machine.__getitem__)
+    assert local_addresses() == ("192.168.1.7", "2001:db8::7")
 
 
 def test_netlink_opens_without_rights_and_is_quiet() -> None:
