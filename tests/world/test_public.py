@@ -77,6 +77,44 @@ def test_the_world_reaches_the_homeserver_and_nothing_else(world: World, hearth:
         assert world.wan.host.run(argv).stdout == "404", path
 
 
+def test_no_spelling_of_a_path_leads_to_the_administration(world: World, hearth: Sandbox) -> None:
+    """nginx looks at the decoded path and passes on the one that came; Host may be another name."""
+    curl = ["curl", "-sS", "--path-as-is", "-o", "/dev/null", "-w", "%{http_code}", "-H"]
+    hearth_says = "Host: " + NAME
+    for path in (
+        "/_synapse/admin/v2/users/..%2f..%2f..%2f..%2f_matrix%2fx",
+        "/_dendrite/admin/purgeRoom/..%2f..%2f..%2f_matrix%2fx",
+        "/_matrix/..%2f_synapse/admin/v1/users",
+        "/_matrix/../_synapse/admin/v1/users",
+        "/_synapse/client/%2e%2e/admin/v1/users",
+        "/%5fsynapse/admin/v1/users",
+    ):
+        argv = [*curl, hearth_says, f"https://{NAME}{path}"]
+        assert world.wan.host.run(argv).stdout == "404", path
+    for name in ("hearth.local", ADDRESS, "localhost"):
+        for port in (443, 8448):
+            argv = [*curl, f"Host: {name}", f"https://{NAME}:{port}/"]
+            assert world.wan.host.run(argv, check=False).stdout in ("000", "421"), f"{name}:{port}"
+
+
+def test_strangers_who_say_nothing_do_not_keep_the_owner_out(world: World, hearth: Sandbox) -> None:
+    """More connections than nginx once took in all; each is given up after some seconds."""
+    code = (
+        "import socket, time\n"
+        f"held = [socket.create_connection(({LINE_ADDRESS!r}, 443)) for _ in range(700)]\n"
+        "print('held', flush=True)\n"
+        "held[0].settimeout(60)\n"
+        "print(repr(held[0].recv(1)), flush=True)\n"
+    )
+    world.wan.host.start("idlers", ["python3", "-c", code])
+    world.wan.host.wait_for("idlers", lambda: "held" in world.wan.host.log("idlers"), "700 held")
+    argv = ["curl", "-skL", "--max-time", "10", f"https://{ADDRESS}/"]
+    assert "Hearth" in world.lan.run(argv).stdout
+    world.wan.host.wait_for(
+        "idlers", lambda: "b''" in world.wan.host.log("idlers"), "the end of the first", seconds=60
+    )
+
+
 def test_the_same_names_work_at_home(world: World, hearth: Sandbox) -> None:
     """Whatever the router does with its own address from inside."""
     argv = ["curl", "-sS", "--fail", "--resolve", f"matrix.{NAME}:443:{ADDRESS}",
