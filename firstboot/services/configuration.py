@@ -8,6 +8,7 @@ parser would delay every start by minutes on a slow board.
 
 from __future__ import annotations
 
+import fcntl
 import json
 import shutil
 import tempfile
@@ -27,7 +28,7 @@ from services.difference import show_difference
 from services.homeserver import Homeserver, find_homeserver
 from services.names import client_url, public_names
 from services.owners import ensure_directory, find_owner
-from services.pending import load_pending, merge, save_pending
+from services.pending import load_mark, load_pending, merge, save_mark, save_pending
 from services.render import (
     Action,
     Rendered,
@@ -81,12 +82,22 @@ class Plan:
 def apply_configuration(
     paths: Paths, units: Units, *, boot: bool = False, dry_run: bool = False
 ) -> ApplyReport:
-    """Bring /etc in line with the settings. Raises CheckerError, and then nothing has changed."""
+    """Bring /etc in line with the settings. Raises CheckerError, and then nothing has changed.
+
+    One at a time: checking takes long, and an older rendering must not replace a newer one.
+    """
+    paths.runtime.mkdir(parents=True, exist_ok=True)
+    with (paths.runtime / "apply.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return _apply(paths, units, boot=boot, dry_run=dry_run)
+
+
+def _apply(paths: Paths, units: Units, *, boot: bool, dry_run: bool) -> ApplyReport:
     plan = load_plan(paths)
     items = render_plan(paths, plan, config=paths.rendered)
     changes = find_changes(paths, items, plan.secrets, with_diff=dry_run)
     mark = fingerprint(plan.version, items)
-    needs_check = not boot and mark != _load_mark(paths)
+    needs_check = not boot and mark != load_mark(paths)
     if needs_check:
         check_plan(paths, plan)
     if dry_run:
@@ -99,7 +110,7 @@ def apply_configuration(
     save_pending(paths, due)
     _replace(paths, items, changes)
     if needs_check:
-        write_atomic(_mark_file(paths), mark + "\n")
+        save_mark(paths, mark)
     actions = tuple(f"{act} {unit}" for unit, act in due if _act(units, unit, act))
     save_pending(paths, ())
     return ApplyReport(dry_run=False, checked=needs_check, changes=changes, actions=actions)
@@ -127,7 +138,7 @@ def is_applied(paths: Paths) -> bool:
     """Whether everything in place is what would be rendered now, and was accepted."""
     plan = load_plan(paths)
     items = render_plan(paths, plan, config=paths.rendered)
-    accepted = fingerprint(plan.version, items) == _load_mark(paths)
+    accepted = fingerprint(plan.version, items) == load_mark(paths)
     is_in_place = accepted and not find_changes(paths, items, plan.secrets)
     return is_in_place and not load_pending(paths)
 
@@ -270,18 +281,6 @@ def _write(paths: Paths, config: Path, item: Rendered) -> None:
     ensure_directory(paths, file.parent)
     owner = find_owner(paths, "root", item.template.group)
     write_atomic(file, item.text, mode=SECRET_MODE, owner=owner)
-
-
-def _mark_file(paths: Paths) -> Path:
-    """On the data partition: an accepted configuration stays accepted over reboots."""
-    return paths.hearth / "rendered.hash"
-
-
-def _load_mark(paths: Paths) -> str:
-    try:
-        return _mark_file(paths).read_text().strip()
-    except FileNotFoundError:
-        return ""
 
 
 def _load_version(paths: Paths) -> str:

@@ -1,6 +1,6 @@
-"""Reloads and restarts that are still owed: files are in place, but a program has not read them.
+"""What applies remember: the rendering that was accepted, and reloads and restarts still owed.
 
-Kept on the tmpfs: after a reboot every program reads its files anyway.
+The latter are kept on the tmpfs: after a reboot every program reads its files anyway.
 """
 
 from __future__ import annotations
@@ -42,3 +42,20 @@ def merge(earlier: Due, due: Due) -> list[tuple[str, Action]]:
 
 def _file(paths: Paths) -> Path:
     return paths.runtime / "pending"
+
+
+def load_mark(paths: Paths) -> str:
+    """The fingerprint of the rendering that was accepted last; empty where none was."""
+    try:
+        return _mark_file(paths).read_text().strip()
+    except FileNotFoundError:
+        return ""
+
+
+def save_mark(paths: Paths, mark: str) -> None:
+    write_atomic(_mark_file(paths), mark + "\n")
+
+
+def _mark_file(paths: Paths) -> Path:
+    """On the data partition: an accepted configuration stays accepted over reboots."""
+    return paths.hearth / "rendered.hash"

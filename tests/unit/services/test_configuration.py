@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import shutil
 import stat
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -221,3 +223,24 @@ def test_nginx_has_no_path_after_its_upstreams(tmp_path: Path) -> None:
     lines = "\n".join([rendered(paths, "nginx/https.conf"), *static]).splitlines()
     targets = [line.split()[1] for line in lines if line.split()[:1] == ["proxy_pass"]]
     assert set(targets) == {"http://hearth_homeserver;", "http://hearth_ui;"}
+
+
+def test_one_apply_waits_for_another(tmp_path: Path) -> None:
+    """Checking takes minutes; an older rendering must not replace a newer one."""
+    paths = make_appliance(tmp_path)
+    done = threading.Event()
+
+    def apply() -> None:
+        apply_configuration(paths, RecordedUnits(), boot=True)
+        done.set()
+
+    paths.runtime.mkdir(parents=True, exist_ok=True)
+    with (paths.runtime / "apply.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        thread = threading.Thread(target=apply)
+        thread.start()
+        assert not done.wait(0.3)
+        assert not paths.rendered.exists()
+    assert done.wait(30)
+    thread.join()
+    assert paths.rendered.exists()
