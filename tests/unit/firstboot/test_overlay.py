@@ -79,15 +79,40 @@ def test_the_pages_never_wait_for_the_network() -> None:
         assert not re.search(r"network-online|time-sync|nss-lookup", text), unit
 
 
+ALL_UNITS = sorted(file.name for file in UNITS.iterdir() if file.is_file())
+
+
 def test_every_unit_is_wanted_by_what_its_install_section_says() -> None:
-    for unit in ("hearth-agent.service", "hearth-agent.socket", "hearth-hostname.service",
-                 "hearth-bootfs.service", "hearth-slot-good.service",
-                 "hearth-federation.timer", "hearth-wakeup.timer"):  # fmt: skip
-        wanted = re.findall(r"^WantedBy=(\S+)$", (UNITS / unit).read_text(), re.MULTILINE)
-        for target in wanted:
-            link = UNITS / f"{target}.wants" / unit
-            assert link.is_symlink()
-            assert link.exists()
+    """Nothing enables them on the appliance: /etc is made anew at every start."""
+    said = {
+        (target, unit)
+        for unit in ALL_UNITS
+        for target in re.findall(r"^WantedBy=(\S+)$", (UNITS / unit).read_text(), re.MULTILINE)
+    }
+    links = {
+        (link.parent.name.removesuffix(".wants"), link.name)
+        for link in UNITS.glob("*.wants/*")
+        if link.name in ALL_UNITS
+    }
+    assert said == links
+    assert all(link.exists() for link in UNITS.glob("*.wants/*") if link.name in ALL_UNITS)
+
+
+@pytest.mark.parametrize("unit", [unit for unit in ALL_UNITS if unit.endswith(".timer")])
+def test_every_timer_fires_and_has_what_it_starts(unit: str) -> None:
+    text = (UNITS / unit).read_text()
+    # A timer that counts from its own start, from the machine's, or by the calendar begins at all.
+    assert re.search(r"^On(ActiveSec|BootSec|StartupSec|Calendar)=", text, re.MULTILINE)
+    assert (UNITS / unit).with_suffix(".service").exists()
+
+
+@pytest.mark.parametrize("unit", ALL_UNITS)
+def test_what_waits_for_the_configuration_does_not_start_before_it(unit: str) -> None:
+    """Timers and paths come before basic.target by default, the configuration after it: a cycle."""
+    text = (UNITS / unit).read_text()
+    waits = re.search(r"^After=.*hearth-apply\.service", text, re.MULTILINE)
+    if waits and unit.endswith((".timer", ".path", ".socket")):
+        assert re.search(r"^DefaultDependencies=no$", text, re.MULTILINE)
 
 
 @pytest.mark.skipif(find_tool("systemd-analyze") is None, reason="systemd is not installed")
@@ -99,6 +124,14 @@ def test_every_unit_is_wanted_by_what_its_install_section_says() -> None:
         ("hearth-federation", 50),
         ("hearth-federation-check", 50),
         ("hearth-wakeup", 50),
+        ("hearth-acme", 50),
+        ("hearth-ddns", 50),
+        ("hearth-ddns-check", 50),
+        ("hearth-portmap", 50),
+        ("hearth-network-check", 50),
+        ("hearth-router", 30),
+        ("hearth-tunnel", 30),
+        ("hearth-tunnel-check", 50),
     ],
 )
 def test_the_cages_are_tight(unit: str, limit: int) -> None:
