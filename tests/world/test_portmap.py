@@ -14,6 +14,7 @@ import pytest
 
 from appliance.deadline import wait_until
 from world.internet.home import map_port
+from world.internet.impostor import OUTSIDE as IMPOSTOR
 from world.internet.options import VARIANTS, Igd, Line, RouterOptions, Udp
 from world.internet.places import (
     CGNAT_ADDRESS,
@@ -357,6 +358,27 @@ def test_a_stranger_on_the_lan_cannot_make_us_steal(tmp_path: Path) -> None:
         assert map_port(world.other, other, 443, inside=8443, name="Hearth 443") == ""
         job.run()
         assert job.causes == {443: "conflict"}
+
+
+@pytest.mark.parametrize("variant", ["igd1", "upnp-off"])
+def test_a_stranger_on_the_lan_is_not_taken_for_the_router(tmp_path: Path, variant: str) -> None:
+    """Our name would lead wherever it says."""
+    with home(tmp_path, replace(VARIANTS[variant], taken_ports=())) as (world, job):
+        stranger = world.add_machine("other")
+        argv = ["python3", "-m", "world.internet.impostor", world.lan_address(stranger)]
+        stranger.start("impostor", argv)
+        stranger.wait_for(
+            "impostor", lambda: "listening" in stranger.log("impostor"), "the impostor"
+        )
+        binding = "import miniupnpc; u = miniupnpc.UPnP(); u.discoverdelay = 1000; u.discover();"
+        taken = world.lan.python(binding + "u.selectigd(); print(u.externalipaddress())")
+        assert taken.strip() == IMPOSTOR, "the binding alone is taken in"
+        wanted = EXPECTED[variant]
+        for _ in range(2):
+            job.run()
+            assert (job.held, job.verdict) == (wanted.held, wanted.verdict)
+            assert job.result("address")["wan"].get("ipv4") == LINE_ADDRESS
+            assert IMPOSTOR not in json.dumps([job.ports, job.result("address")])
 
 
 @pytest.mark.parametrize("variant", ["plain", "igd1", "igd1-quiet"])

@@ -16,6 +16,7 @@ from appliance.errors import HearthError
 from appliance.run import DEVNULL, PIPE, Process, end, spawn
 from services.portmap.causes import Cause, Refused
 from services.portmap.mapper import Entry, Granted, Port, Sign
+from services.portmap.ssdp import find_description, host_of
 
 # Where nobody answers, miniupnpc takes four times this: some routers answer late.
 SEARCH_MS = 2000
@@ -48,18 +49,24 @@ def describe(port: Port) -> str:
 
 
 class Igd:
-    """``former`` are addresses that we had before: a mapping to one of them is our own."""
+    """``former`` are addresses that we had before: a mapping to one of them is our own.
+
+    Only ``gateway`` is believed: any machine of the home can say that it is a router, and would
+    tell us where our name has to lead.
+    """
 
     name = "igd"
 
     def __init__(
         self,
+        gateway: str,
         *,
         location: str | None = None,
         former: tuple[str, ...] = (),
         search_ms: int = SEARCH_MS,
     ) -> None:
         self.requests = 0
+        self._gateway = gateway
         self._search_ms = search_ms
         self._location = location
         self._former = former
@@ -90,7 +97,7 @@ class Igd:
     def unmap(self, port: Port) -> None:
         self._find()
         entry = self._entry(port)
-        if entry is not None and entry.client in (self._lan, *self._former):
+        if entry is not None and (entry.client == self._lan or self._is_left_by_us(entry, port)):
             self._call("deleteportmapping", port.external, "TCP")
 
     def holders(self, ports: tuple[Port, ...], /) -> tuple[Entry, ...] | None:
@@ -112,7 +119,7 @@ class Igd:
         entry = self._entry(port)
         if entry is None or entry.client == self._lan:
             return
-        if entry.client not in self._former or entry.description != describe(port):
+        if not self._is_left_by_us(entry, port):
             said = f"port {port.external} belongs to {entry.client} ({entry.description or '-'})"
             raise Refused(Cause.CONFLICT, said)
         try:
@@ -120,6 +127,10 @@ class Igd:
         except Refused as error:
             said = f"port {port.external} still leads to our former {entry.client}: {error.said}"
             raise Refused(Cause.OWN_OLD_ADDRESS, said) from error
+
+    def _is_left_by_us(self, entry: Entry, port: Port) -> bool:
+        """Whoever has our former address now writes other words on its own mappings."""
+        return entry.client in self._former and entry.description == describe(port)
 
     def _add(self, port: Port, lease: int) -> int:
         """The lease that was granted; routers that know no lease get 0, which is for good."""
@@ -154,8 +165,19 @@ class Igd:
         return int(uptime)
 
     def _find(self) -> None:
-        if not self._lan:
-            self._lan = str(self._call("find", self._search_ms, self._location))
+        """Raises Refused with SILENT when there is none but that of another machine."""
+        if self._lan:
+            return
+        lan, control = self._call("find", self._search_ms, self._location)
+        if host_of(control) != self._gateway and self._location is None:
+            # The binding takes whoever answers first, be it a second router or worse.
+            location = find_description(self._gateway, lan, self._search_ms / 1000)
+            if location:
+                lan, control = self._call("find", self._search_ms, location)
+        if host_of(control) != self._gateway:
+            said = f"UPnP: {host_of(control)} answers, which is not the router {self._gateway}"
+            raise Refused(Cause.SILENT, said)
+        self._lan = str(lan)
 
     def _call(self, name: str, *arguments: Any) -> Any:
         self.requests += 1

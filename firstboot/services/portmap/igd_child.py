@@ -38,18 +38,18 @@ def main() -> int:
     return 0
 
 
-def find(upnp: Any, delay: int, location: str | None) -> str:
+def find(upnp: Any, delay: int, location: str | None) -> tuple[str, str]:
     """Search the LAN for ``delay`` ms, or go straight to the description at ``location``.
 
-    Returns our own address as the router sees it.
+    Returns our own address as the router sees it, and where every call will go.
     """
     if location is None:
         upnp.discoverdelay = delay
         upnp.discover()
-        upnp.selectigd()
+        control = upnp.selectigd()
     else:
-        upnp.selectigd(location)
-    return str(upnp.lanaddr)
+        control = upnp.selectigd(location)
+    return str(upnp.lanaddr), str(control)
 
 
 def _unknown(*_arguments: Any) -> None:

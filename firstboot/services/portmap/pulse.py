@@ -44,7 +44,7 @@ def make_mapper(way: str, place: Place) -> Mapper:
         case _:
             from services.portmap.igd import Igd
 
-            return Igd(search_ms=SEARCH_MS)
+            return Igd(place.gateway, search_ms=SEARCH_MS)
 
 
 class Pulse:

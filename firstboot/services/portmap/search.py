@@ -36,7 +36,7 @@ def makers(
     return {
         "pcp": lambda: Pcp(place.gateway, machine_id=machine_id(), source=place.lan),
         "nat-pmp": lambda: NatPmp(place.gateway, source=place.lan),
-        "igd": lambda: Igd(former=former, search_ms=search_ms),
+        "igd": lambda: Igd(place.gateway, former=former, search_ms=search_ms),
     }
 
 

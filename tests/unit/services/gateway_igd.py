@@ -42,6 +42,7 @@ class IgdGateway:
     refuse: dict[str, int] = field(default_factory=dict)
     permanent_only: bool = False
     redirect: bool = False
+    host: str = "127.0.0.1"
     outside: str = "203.0.113.10"
     uptime: int = 1000
     hang: threading.Event | None = None
@@ -78,9 +79,9 @@ class IgdGateway:
                     self.wfile.write(raw)
                 self.close_connection = True
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server = ThreadingHTTPServer((self.host, 0), Handler)
         self._server.daemon_threads = True
-        self.location = f"http://127.0.0.1:{self._server.server_port}/root.xml"
+        self.location = f"http://{self.host}:{self._server.server_port}/root.xml"
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,))
         self._thread.start()
         return self

@@ -198,12 +198,12 @@ def test_ports_that_were_opened_for_good_are_given_back_first(
         for port, client in ((80, "192.0.2.7"), (443, "192.0.2.66")):
             gateway.table[port] = {
                 "NewInternalPort": "8080", "NewInternalClient": client, "NewEnabled": "1",
-                "NewPortMappingDescription": "Hearth", "NewLeaseDuration": "0",
+                "NewPortMappingDescription": f"Hearth {port}", "NewLeaseDuration": "0",
             }  # fmt: skip
         world = World(
             place=lambda: Place(gateway="192.0.2.1", lan="127.0.0.1"),
             ways=lambda _place, former: {
-                "igd": lambda: Igd(location=gateway.location, former=former)
+                "igd": lambda: Igd("127.0.0.1", location=gateway.location, former=former)
             },
         )
         assert keep_ports(machine.paths, RecordedUnits(), world=world) == 0

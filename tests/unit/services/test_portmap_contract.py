@@ -130,7 +130,7 @@ def test_a_mapping_for_good_is_made_once(clock: FakeClock) -> None:
         from services.portmap.igd import Igd
 
         def make() -> Mapper:
-            return Igd(location=gateway.location)
+            return Igd(HERE, location=gateway.location)
 
         keeper = Keeper({"igd": make}, clock)
         state = State()
@@ -183,7 +183,7 @@ def test_the_order_is_pcp_natpmp_igd(clock: FakeClock) -> None:
         from services.portmap.igd import Igd
 
         ways = {"pcp": pcp(full), "nat-pmp": natpmp(full),
-                "igd": lambda: Igd(location=igd.location)}  # fmt: skip
+                "igd": lambda: Igd(HERE, location=igd.location)}  # fmt: skip
         state = Keeper(ways, clock).run(State(), FACTS)
         assert state.protocol == "igd"
         assert set(igd.table) == {80, 443, 8448}

@@ -14,6 +14,7 @@ from services.portmap.igd import Igd
 from services.portmap.mapper import PORTS, Mapper, Port
 from services.portmap.natpmp import NatPmp
 from services.portmap.pcp import Pcp, make_nonce
+from services.portmap.ssdp import host_of, parse_answer
 from unit.services.gateway_igd import IgdGateway
 from unit.services.gateway_udp import OUTSIDE, UdpGateway
 
@@ -158,7 +159,7 @@ def gateway() -> Iterator[IgdGateway]:
 
 
 def test_igd_maps_renews_and_gives_back(gateway: IgdGateway) -> None:
-    mapper = Igd(location=gateway.location)
+    mapper = Igd("127.0.0.1", location=gateway.location)
     assert mapper.discover().epoch == 1000
     assert mapper.external_address() == OUTSIDE
     granted = [mapper.map(port, 3600) for port in PORTS]
@@ -183,14 +184,14 @@ def test_igd_maps_renews_and_gives_back(gateway: IgdGateway) -> None:
 def test_igd_error_codes(gateway: IgdGateway, code: int, cause: Cause) -> None:
     """728 and 729 have no text in the binding: the sentence covers both."""
     gateway.refuse["AddPortMapping"] = code
-    mapper = Igd(location=gateway.location)
+    mapper = Igd("127.0.0.1", location=gateway.location)
     assert refusal(mapper).cause is cause
     mapper.close()
 
 
 def test_725_is_answered_with_a_mapping_for_good(gateway: IgdGateway) -> None:
     gateway.permanent_only = True
-    mapper = Igd(location=gateway.location)
+    mapper = Igd("127.0.0.1", location=gateway.location)
     assert mapper.map(WEB, 3600).lease == 0
     assert gateway.asked["AddPortMapping"] == 2
     assert gateway.table[443]["NewLeaseDuration"] == "0"
@@ -205,7 +206,7 @@ def held_by(client: str, description: str = "Hearth 443") -> dict[int, dict[str,
 def test_igd_never_steals(gateway: IgdGateway) -> None:
     """Not even from somebody who uses our words; the owner is told who it is."""
     gateway.table = held_by("192.0.2.50")
-    mapper = Igd(location=gateway.location)
+    mapper = Igd("127.0.0.1", location=gateway.location)
     error = refusal(mapper)
     assert error.cause is Cause.CONFLICT
     assert "192.0.2.50" in error.said
@@ -218,7 +219,7 @@ def test_igd_never_steals(gateway: IgdGateway) -> None:
 def test_igd_follows_our_own_move(gateway: IgdGateway) -> None:
     """nextcloudpi#476: the router still forwards to an address that we had before."""
     gateway.table = held_by("192.0.2.50")
-    mapper = Igd(location=gateway.location, former=("192.0.2.50",))
+    mapper = Igd("127.0.0.1", location=gateway.location, former=("192.0.2.50",))
     mapper.map(WEB, 3600)
     assert gateway.table[443]["NewInternalClient"] == "127.0.0.1"
     mapper.close()
@@ -226,7 +227,7 @@ def test_igd_follows_our_own_move(gateway: IgdGateway) -> None:
 
 def test_a_former_address_that_is_somebody_elses_now(gateway: IgdGateway) -> None:
     gateway.table = held_by("192.0.2.50", "a game")
-    mapper = Igd(location=gateway.location, former=("192.0.2.50",))
+    mapper = Igd("127.0.0.1", location=gateway.location, former=("192.0.2.50",))
     assert refusal(mapper).cause is Cause.CONFLICT
     mapper.close()
 
@@ -235,14 +236,14 @@ def test_igd_keeps_strangers_to_their_own(gateway: IgdGateway) -> None:
     """secure_mode: the router does not let us remove what leads to our former address."""
     gateway.table = held_by("192.0.2.50")
     gateway.refuse["DeletePortMapping"] = 606
-    mapper = Igd(location=gateway.location, former=("192.0.2.50",))
+    mapper = Igd("127.0.0.1", location=gateway.location, former=("192.0.2.50",))
     assert refusal(mapper).cause is Cause.OWN_OLD_ADDRESS
     mapper.close()
 
 
 def test_a_router_that_maps_to_somewhere_else(gateway: IgdGateway) -> None:
     gateway.redirect = True
-    mapper = Igd(location=gateway.location)
+    mapper = Igd("127.0.0.1", location=gateway.location)
     assert refusal(mapper).cause is Cause.REWRITTEN
     assert gateway.table == {}  # 443 of ours is where the pages are: closed again at once
     mapper.close()
@@ -250,7 +251,7 @@ def test_a_router_that_maps_to_somewhere_else(gateway: IgdGateway) -> None:
 
 def test_a_router_without_a_table(gateway: IgdGateway) -> None:
     gateway.refuse["GetSpecificPortMappingEntry"] = 401
-    mapper = Igd(location=gateway.location)
+    mapper = Igd("127.0.0.1", location=gateway.location)
     granted = mapper.map(WEB, 3600)
     assert (granted.lease, granted.listed) == (3600, False)
     mapper.close()
@@ -260,7 +261,7 @@ def test_a_router_that_hangs(gateway: IgdGateway, monkeypatch: pytest.MonkeyPatc
     """The child is ended, and the next call has a new one."""
     monkeypatch.setattr(igd, "CALL_SECONDS", 1.0)
     gateway.hang = threading.Event()
-    mapper = Igd(location=gateway.location)
+    mapper = Igd("127.0.0.1", location=gateway.location)
     begin = time.monotonic()
     with pytest.raises(Refused) as caught:
         mapper.external_address()
@@ -272,9 +273,45 @@ def test_a_router_that_hangs(gateway: IgdGateway, monkeypatch: pytest.MonkeyPatc
     mapper.close()
 
 
+def test_a_gateway_that_is_not_the_router(gateway: IgdGateway) -> None:
+    """Any machine of the home may call itself one; the router is where the kernel's routes lead."""
+    mapper = Igd("127.0.0.2", location=gateway.location)
+    with pytest.raises(Refused) as caught:
+        mapper.discover()
+    assert caught.value.cause is Cause.SILENT
+    assert "127.0.0.1 answers" in caught.value.said
+    assert refusal(mapper).cause is Cause.SILENT
+    assert not gateway.asked, "nothing is told to it"
+    mapper.close()
+
+
+def test_an_answer_to_a_search() -> None:
+    answer = b"HTTP/1.1 200 OK\r\nST: x\r\nlocation: http://192.0.2.1:5000/root.xml\r\n\r\n"
+    assert parse_answer(answer) == "http://192.0.2.1:5000/root.xml"
+    assert parse_answer(answer.replace(b"HTTP/1.1 200 OK", b"NOTIFY * HTTP/1.1")) == ""
+    assert parse_answer(b"\xff\x00") == parse_answer(b"") == ""
+    assert host_of(parse_answer(answer)) == "192.0.2.1"
+    assert host_of("http://[192.0.2.1/") == host_of("root.xml") == ""
+
+
+def test_a_line_at_a_former_address_with_other_words_stays(gateway: IgdGateway) -> None:
+    """Closing takes no more than opening does: the address may be somebody else's by now."""
+    gateway.table = held_by("192.0.2.50", "a game")
+    mapper = Igd("127.0.0.1", location=gateway.location, former=("192.0.2.50",))
+    mapper.unmap(WEB)
+    assert gateway.table == held_by("192.0.2.50", "a game")
+    gateway.table = held_by("192.0.2.50")
+    mapper.unmap(WEB)
+    assert gateway.table == {}
+    mapper.close()
+
+
 def test_a_description_that_is_a_web_page() -> None:
     with IgdGateway() as gateway:
-        mapper = Igd(location=gateway.location.replace("root.xml", "nothing").replace("127", "128"))
+        mapper = Igd(
+            "127.0.0.1",
+            location=gateway.location.replace("root.xml", "nothing").replace("127", "128"),
+        )
         with pytest.raises(Refused):
             mapper.discover()
         mapper.close()

@@ -55,7 +55,7 @@ def ways(udp: int, location: str) -> Callable[[str, Place], Mapper]:
             case "pcp":
                 return Pcp(HERE, machine_id="", source=HERE, port=udp)
             case _:
-                return Igd(location=location)
+                return Igd(HERE, location=location)
 
     return make
 
@@ -115,7 +115,7 @@ def test_a_table_that_is_lost_is_news_and_a_new_line_is_not(
     gateway = stack.enter_context(IgdGateway())
     pulse = pulse_of(stack, clock, location=gateway.location)
     empty = pulse.ask()
-    mapper = Igd(location=gateway.location)
+    mapper = Igd(HERE, location=gateway.location)
     stack.callback(mapper.close)
     mapper.map(HTTPS, 3600)
     full = pulse.ask()
