@@ -8,6 +8,7 @@ import hmac
 import json
 import socket
 import ssl
+import time
 import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -18,9 +19,11 @@ from typing import Any
 from nio import (
     AsyncClient,
     AsyncClientConfig,
+    EncryptionError,
     JoinResponse,
     LoginResponse,
     MatrixRoom,
+    MegolmEvent,
     RoomCreateResponse,
     RoomMessageText,
     RoomSendResponse,
@@ -33,6 +36,7 @@ ENCRYPTED = {
 }
 SYNC_MS = 5_000
 ROUNDS = 40
+HEAR_SECONDS = 240.0
 REQUEST_SECONDS = 180
 
 
@@ -82,10 +86,27 @@ class Person:
         context = ssl.create_default_context(cafile=authority)
         self.client = AsyncClient(url, user, store_path=str(store), config=config, ssl=context)
         self.heard: list[tuple[str, bool]] = []
+        self._locked: list[MegolmEvent] = []
+        self._is_first_sync = True
         self.client.add_event_callback(self._hear, RoomMessageText)
+        self.client.add_event_callback(self._keep, MegolmEvent)
 
     async def _hear(self, _room: MatrixRoom, event: RoomMessageText) -> None:
         self.heard.append((event.body, bool(event.decrypted)))
+
+    async def _keep(self, _room: MatrixRoom, event: MegolmEvent) -> None:
+        """Between servers a message may come before its key; clients try again then."""
+        self._locked.append(event)
+
+    def _unlock(self) -> None:
+        for event in list(self._locked):
+            try:
+                opened = self.client.decrypt_event(event)
+            except EncryptionError:
+                continue
+            self._locked.remove(event)
+            if isinstance(opened, RoomMessageText):
+                self.heard.append((opened.body, True))
 
     async def login(self, password: str) -> None:
         answer = await self.client.login(password, device_name="test")
@@ -93,9 +114,12 @@ class Person:
 
     async def sync(self) -> None:
         """One round, with the key traffic that sync_forever() would do."""
-        await self.client.sync(timeout=SYNC_MS, full_state=True)
+        # With the whole state a server answers at once, whether there is news or not.
+        await self.client.sync(timeout=SYNC_MS, full_state=self._is_first_sync)
+        self._is_first_sync = False
         if not self.client.olm:
             return
+        self._unlock()
         if self.client.should_upload_keys:
             await self.client.keys_upload()
         if self.client.should_query_keys:
@@ -104,12 +128,21 @@ class Person:
 
     async def hear(self, body: str) -> bool:
         """Sync until ``body`` arrives; returns whether it came encrypted and was decrypted."""
-        for _ in range(ROUNDS):
+        end = time.monotonic() + HEAR_SECONDS
+        while time.monotonic() < end:
             await self.sync()
             for text, decrypted in self.heard:
                 if text == body:
                     return decrypted
-        raise AssertionError(f"{self.client.user_id} never heard {body!r}; heard {self.heard}")
+        state = f"heard {self.heard}, without a key for {len(self._locked)} more"
+        raise AssertionError(f"{self.client.user_id} never heard {body!r}; {state}")
+
+    async def see(self, room: str) -> None:
+        """Sync until this client knows of a room that it has joined."""
+        end = time.monotonic() + HEAR_SECONDS
+        while room not in self.client.rooms:
+            assert time.monotonic() < end, f"{self.client.user_id} never saw {room}"
+            await self.sync()
 
     async def say(self, room: str, body: str) -> None:
         answer = await self.client.room_send(

@@ -59,14 +59,15 @@ class People:
         joined = await friend.join(f"#{alias}:{home}")
         assert isinstance(joined, JoinResponse), joined
         assert joined.room_id == made.room_id
-        return str(joined.room_id)
+        for person in (self._owner, self._friend):
+            await person.see(made.room_id)
+        return str(made.room_id)
 
     async def _talk(self, room: str, body: str, *, e2e: bool) -> None:
         for speaker, listener, text in (
             (self._owner, self._friend, body),
             (self._friend, self._owner, f"re: {body}"),
         ):
-            await speaker.sync()
             await speaker.say(room, text)
             assert await listener.hear(text) is e2e
 
