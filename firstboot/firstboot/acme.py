@@ -7,6 +7,7 @@ failed, so that a machine that dies each time does not ask each time.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import time
 from collections.abc import Callable
@@ -14,7 +15,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from appliance.atomic import write_atomic
-from appliance.errors import CertificateError, CheckerError, HearthError
+from appliance.errors import (
+    CertificateError,
+    CheckerError,
+    DiskFullError,
+    HearthError,
+    StateError,
+)
 from appliance.log import logger, progress
 from appliance.paths import Paths
 from appliance.settings import Settings, load_secrets, load_settings
@@ -126,11 +133,14 @@ class Attempt:
             issued = self._order(state, authorities.real)
             after = after_issue(state, starts=issued.starts, ends=issued.ends, now=self.clock())
             # The authority has counted it, whether nginx can use it or not.
+            # And whether this job lives to see it or not.
             counted = replace(state, issues=after.issues)
+            save_result(self.paths, RESULT, after_failure(counted, died, self.clock()))
             self._install(issued)
-        except HearthError as error:
-            logger.warning("%s", error.message)
-            return after_failure(counted, error, self.clock())
+        except (HearthError, OSError) as error:
+            known = error if isinstance(error, HearthError) else _explain(error)
+            logger.warning("%s", known.message)
+            return after_failure(counted, known, self.clock())
         return after
 
     def _order(self, state: AcmeState, authority: Authority) -> Issued:
@@ -153,10 +163,17 @@ class Attempt:
             else:
                 self._write(file, before)
             raise
-        except HearthError as error:
+        except (HearthError, OSError) as error:
             # It is in place and good: nginx serves it after its next start. Asking for another one
             # would help nobody, and be counted.
-            logger.warning("the certificate is there, but not served yet: %s", error.message)
+            logger.warning("the certificate is there, but not served yet: %s", error)
 
     def _write(self, file: Path, pem: bytes) -> None:
         write_atomic(file, pem, mode=0o640, owner=find_owner(self.paths, "root", proxy.GROUP))
+
+
+def _explain(error: OSError) -> HearthError:
+    message = f"a file of the certificate could not be written: {error.strerror or error}"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return DiskFullError(message, hint="make room on the card; then it is tried again")
+    return StateError(message, hint="look at: hearthctl doctor data")
