@@ -114,6 +114,18 @@ def test_dns_01_returns_once_the_authorities_have_it(client: Client, zone: Zone,
     assert not answerer.one_at_a_time
 
 
+def test_a_proof_that_is_not_taken_away_has_proved_all_the_same(
+    client: Client, zone: Zone, port: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The authority has said "valid" by then, and counts the orders that are not finished."""
+    authorities = find_authorities(NAME, resolver=make_resolver(port), port=port)
+    DnsAnswerer(client=client, clock=time, authorities=authorities).present(NAME, "token", "value")
+    refused = DnsAnswerer(client=changed(client, username="nobody"), clock=time)
+    refused.remove(NAME, "token", "value")
+    assert zone.records[f"_acme-challenge.{NAME}", "TXT"] == ('"value"',)
+    assert "stays behind" in caplog.text
+
+
 def test_dns_01_names_what_the_provider_refuses(client: Client) -> None:
     answerer = DnsAnswerer(client=changed(client, username="nobody"), clock=time)
     with pytest.raises(NetworkError, match="does not accept the user name") as caught:
