@@ -122,7 +122,8 @@ class Job:
 
     def run(self, *, again: bool) -> DdnsResult:
         if again:
-            state = replace(self._result.contract, stop=None, stop_said="", refreshed_at=0.0)
+            provider = self._client.provider
+            state = contract.released(self._result.contract, self._result.at, provider)
             self._result = replace(self._result, contract=state)
         published = self._look() if self._want_look() else None
         wanted = Wanted(account=self._mark, addresses=self._result.wanted, published=published)

@@ -21,6 +21,8 @@ OUTAGE_SECONDS = 30 * 60.0
 # Nothing reached the provider, so trying again soon costs it nothing.
 UNREACHABLE_SECONDS, UNREACHABLE_LIMIT = 30.0, 15 * 60.0
 RETRY_SECONDS, RETRY_LIMIT = 5 * 60.0, 4 * HOUR
+# RFC 9110 sets no limit to Retry-After; whoever answers in a provider's place may ask for years.
+LONGEST_PAUSE = DAY
 # An owner who corrects a typing error waits for no more than this.
 OWNER_SECONDS = 60.0
 # A router that restarts often has IPv4 long before IPv6.
@@ -114,6 +116,18 @@ def remember(state: ContractState, now: float, account: str) -> ContractState:
     return ContractState(account=account, attempted_at=state.attempted_at, not_before=earliest)
 
 
+def released(state: ContractState, now: float, provider: Provider) -> ContractState:
+    """The state after the owner's word that what was refused is mended.
+
+    Also of what a provider, or a stranger in its place, has asked for no more is left than the
+    half hour that the rules want after trouble.
+    """
+    longest = now + max(OUTAGE_SECONDS, provider.min_interval)
+    return replace(
+        state, stop=None, stop_said="", refreshed_at=0.0, not_before=min(state.not_before, longest)
+    )
+
+
 def provider_of(account: str) -> str:
     """An account's mark begins with its provider (services.ddns.result.account_mark)."""
     return account.partition("/")[0]
@@ -193,7 +207,8 @@ def refused(
     if outcome.is_stop:
         return replace(state, stop=outcome.kind, stop_said=outcome.said, failures=0)
     failures = state.failures + 1
-    pause = max(_pause(outcome.kind, failures, provider), outcome.retry_after)
+    asked = min(outcome.retry_after, LONGEST_PAUSE)
+    pause = max(_pause(outcome.kind, failures, provider), asked)
     return replace(state, failures=failures, not_before=now + pause)
 
 

@@ -219,6 +219,20 @@ def test_provider_in_trouble_is_asked_again_later_and_the_owner_told(house: Hous
     assert house.ledger.breaches == []
 
 
+def test_the_owner_need_not_wait_for_what_a_stranger_asked_for(house: House) -> None:
+    """A hotel's or a provider's page in between that asks for fifty years of silence."""
+    state = house.run().contract
+    house.measure(SECOND)
+    kept = load_result(house.paths, "ddns", DdnsResult)
+    assert kept is not None
+    barred = replace(state, not_before=START + 1e9, failures=1)
+    save_result(house.paths, "ddns", replace(kept, contract=barred))
+    assert house.run(after=600).next_at == START + 1e9
+    assert house.run(again=True).next_at == START + 600 + 1800
+    assert house.run(after=1800).is_correct
+    assert house.ledger.breaches == []
+
+
 def test_lagging_name_servers_are_waited_for_but_not_for_ever(house: House) -> None:
     house.zone.frozen = True
     result = house.run()

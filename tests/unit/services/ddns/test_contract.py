@@ -102,6 +102,34 @@ def test_another_provider_is_told_at_once_and_the_same_one_is_left_its_silence()
         assert decision == wanted
 
 
+@pytest.mark.parametrize("asked", [1_764_000_000.0, float("9" * 400)], ids=["a date", "for ever"])
+@pytest.mark.parametrize("kind", [Kind.LIMITED, Kind.OUTAGE, Kind.GARBLED])
+def test_nobody_is_obeyed_for_longer_than_a_day(kind: Kind, asked: float) -> None:
+    story = Story()
+    decision = story.decide(ONE)
+    assert isinstance(decision, Update)
+    story.answer(decision, kind, retry_after=asked)
+    assert story.decide(ONE) == Wait(until=START + DAY, addresses=ONE)
+
+
+def test_the_owners_word_shortens_what_was_asked_but_not_what_the_rules_want() -> None:
+    story = Story()
+    story.update(ONE, Kind.OUTAGE)
+    story.now += 600
+    story.state = contract.released(story.state, story.now, NOIP)
+    assert story.decide(ONE) == Wait(until=START + 1800, addresses=ONE)
+    story = Story()
+    decision = story.decide(ONE)
+    assert isinstance(decision, Update)
+    story.answer(decision, Kind.LIMITED, retry_after=DAY)
+    story.now += 3600
+    for _ in range(3):  # saying it again does not put it off
+        story.state = contract.released(story.state, story.now, NOIP)
+        assert story.decide(ONE) == Wait(until=START + 3600 + 1800, addresses=ONE)
+        story.now += 600
+    assert story.decide(ONE) == Update(addresses=ONE)
+
+
 def test_silence_of_half_an_hour_after_911() -> None:
     story = Story()
     pauses = []
