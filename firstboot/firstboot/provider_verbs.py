@@ -126,6 +126,7 @@ def change_account(paths: Paths, units: Units, asked: Asked) -> int:
 def judge(settings: Settings, public: Public, asked: Asked, secrets: Secrets) -> Change:
     from appliance.protocol import SaveAddress
     from firstboot.address_answers import judge_address, public_of
+    from firstboot.way_answers import judge_way
 
     before = public.ddns if public.ddns and public.ddns.provider == asked.provider else None
 
@@ -151,6 +152,8 @@ def judge(settings: Settings, public: Public, asked: Asked, secrets: Secrets) ->
     if public.sub_names and not has_sub_names:
         note = f"{note} matrix.{name} and chat.{name} are given up.".strip()
     after = replace(public, ddns=possible.ddns, sub_names=has_sub_names)
+    # Or the certificate could be renewed no more, or the address told to nobody.
+    judge_way(after, name, after.way, after.port)
     return Change(settings=replace(settings, public=after), secret=answers.secret, note=note)
 
 

@@ -114,6 +114,30 @@ def test_the_way_in_stays(paths: Paths) -> None:
     assert (after.way, after.port) == (Way.PORT, 8448)
 
 
+@pytest.mark.parametrize("way", [Way.HOME, Way.PORT])
+def test_no_provider_without_txt_records_where_the_certificate_needs_them(
+    paths: Paths, way: Way
+) -> None:
+    """No port 80 leads here: the certificate in use would be the last one."""
+    ddns = Ddns(provider="desec", name=SERVER_NAME)
+    publish(paths, Public(way=way, port=8448 if way is Way.PORT else 443, ddns=ddns))
+    kept = paths.settings.read_bytes(), paths.secrets.read_bytes()
+    asked = Asked(provider="noip", username="a", secret="x")
+    for dry_run in (True, False):
+        with pytest.raises(FieldError, match="TXT record") as caught:
+            change_account(paths, RecordedUnits(), replace(asked, dry_run=dry_run))
+        assert caught.value.field == "way"
+    with pytest.raises(FieldError, match="TXT record"):
+        judged(paths, Asked(provider=OWN_DNS))
+    assert (paths.settings.read_bytes(), paths.secrets.read_bytes()) == kept
+
+
+def test_no_provider_without_ipv6_for_a_way_of_ipv6(paths: Paths) -> None:
+    publish(paths, Public(way=Way.IPV6, ddns=Ddns(provider="desec", name=SERVER_NAME)))
+    with pytest.raises(FieldError, match="IPv6"):
+        judged(paths, Asked(provider="namecheap", secret="x"))
+
+
 def test_a_dry_run_asks_the_provider_and_changes_nothing(
     paths: Paths, zone: tuple[Zone, str], capsys: pytest.CaptureFixture[str]
 ) -> None:
