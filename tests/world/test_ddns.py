@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from appliance import state
 from appliance.settings import (
     Ddns,
     Device,
@@ -27,9 +28,13 @@ from appliance.settings import (
     Settings,
     save_toml,
 )
-from appliance.state import Phase, State, save_state
+from appliance.state import Phase, save_state
+from appliance.tables import to_table
 from services.ddns.provider import Ipv6
 from services.ddns.providers import PROVIDERS, find_provider
+from services.portmap.contract import Held, State
+from services.portmap.mapper import PINHOLES
+from services.reach import PortmapResult
 from world.internet.ddns_endpoints import NAMES, SECRET, USER
 from world.internet.options import VARIANTS
 from world.internet.places import KEYS, NAMESERVER_NAME, OWNER_KEY
@@ -75,6 +80,10 @@ class Resident:
         results.mkdir(exist_ok=True)
         wan = dict(zip(("ipv4", "ipv6"), addresses, strict=True))
         (results / "address.json").write_text(json.dumps({"wan": wan}))
+        # An IPv6 address is published only where the router's firewall lets 443 in.
+        pinhole = Held(port=PINHOLES[1], lease=3600, renewed=0.0)
+        result = PortmapResult(pinholes=State(held=(pinhole,)))
+        (results / "portmap.json").write_text(json.dumps(to_table(result)))
 
     def hearthctl(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         argv = ["python3", "-m", "firstboot", "--root", ROOT, *arguments]
@@ -93,7 +102,7 @@ def owner(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Resident]:
     with World(tmp_path_factory.mktemp("ddns"), VARIANTS["plain"]) as world:
         root = world.lan.files / "root"
         (root / "data/hearth").mkdir(parents=True)
-        save_state(State(phase=Phase.READY), root / "data/hearth/state.json")
+        save_state(state.State(phase=Phase.READY), root / "data/hearth/state.json")
         yield Resident(world, root)
 
 

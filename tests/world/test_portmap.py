@@ -26,6 +26,7 @@ from world.internet.places import (
     UPSTREAM_ADDRESS,
 )
 from world.internet.world import World
+from world.patience import stretched
 from world.test_internet import answer, call
 
 pytestmark = [pytest.mark.world, pytest.mark.timeout(300)]
@@ -165,7 +166,7 @@ def test_a_verdict_within_ten_seconds(tmp_path: Path, variant: str) -> None:
     with home(tmp_path, VARIANTS[variant]) as (world, job):
         begin = time.monotonic()
         printed = job.hearthctl("network", "check", "--json")
-        assert time.monotonic() - begin < VERDICT_SECONDS
+        assert time.monotonic() - begin < stretched(VERDICT_SECONDS)
         found = json.loads(printed.stdout)
         assert found["finding"]["verdict"] == EXPECTED[variant].verdict
         assert printed.returncode == (0 if EXPECTED[variant].verdict == "open" else 1)
@@ -182,7 +183,7 @@ def test_offline(tmp_path: Path) -> None:
         begin = time.monotonic()
         found = json.loads(job.hearthctl("network", "check", "--json").stdout)
         assert found["finding"]["verdict"] == "offline"
-        assert time.monotonic() - begin < VERDICT_SECONDS
+        assert time.monotonic() - begin < stretched(VERDICT_SECONDS)
 
 
 @pytest.mark.parametrize("variant", ["plain", "igd1", "natpmp-only"])
@@ -402,7 +403,7 @@ def test_the_router_is_heard(tmp_path: Path, variant: str) -> None:
             wait_until(news.exists, seconds=60, what="the router being heard", every=0.1)
             job.run()
             assert not news.exists()
-        assert time.monotonic() - begin < 90  # issue 3, "Numbers"
+        assert time.monotonic() - begin < stretched(90)  # issue 3, "Numbers"
 
 
 def mappings(world: World) -> str:
