@@ -1,4 +1,4 @@
-"""Not one request to anybody beyond what its contract allows, in a week of bad luck (issue 3)."""
+"""A day with a week's bad luck at three providers; whole weeks are in world/test_week.py."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 
 from services.ddns.provider import Provider
-from services.ddns.providers import PROVIDERS, find_provider
-from unit.firstboot.week import Counts, open_week
+from services.ddns.providers import find_provider
+from unit.firstboot.week import open_week
 
 
-def live(provider: Provider, root: Path, days: float, pace: float) -> Counts:
+def live(provider: Provider, root: Path, days: float, pace: float) -> None:
+    """Nobody has noted a breach, and in the end all is well."""
     with open_week(provider, root) as week:
         counts = week.live(days, pace=pace)
     print(counts)
@@ -21,20 +22,8 @@ def live(provider: Provider, root: Path, days: float, pace: float) -> Counts:
     assert counts.updates > 5
     assert counts.to_echoes > 5
     assert counts.orders > 1
-    return counts
 
 
-@pytest.mark.parametrize("provider", PROVIDERS, ids=lambda provider: provider.id)
-def test_two_hard_days_at_every_provider(provider: Provider, tmp_path: Path) -> None:
-    """As much happens in them as in a week."""
-    live(provider, tmp_path, 2, 3.5)
-
-
-def test_a_week(tmp_path: Path) -> None:
-    live(find_provider("duckdns"), tmp_path, 7, 1)
-
-
-@pytest.mark.long
-@pytest.mark.parametrize("provider", PROVIDERS, ids=lambda provider: provider.id)
-def test_a_week_at_every_provider(provider: Provider, tmp_path: Path) -> None:
-    live(provider, tmp_path, 7, 1)
+@pytest.mark.parametrize("provider", ["desec", "noip", "rfc2136"])
+def test_a_hard_day(provider: str, tmp_path: Path) -> None:
+    live(find_provider(provider), tmp_path, 1, 7)
