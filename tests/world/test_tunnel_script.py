@@ -58,15 +58,12 @@ class Wizard:
         (self.root / "data/hearth").mkdir(parents=True)
         (self.root / "run").mkdir()
         shutil.copytree(TEMPLATES / "usr/share/hearth", self.root / "usr/share/hearth")
+        self.said = ""  # all that was ever shown or logged, but for the script
         self.name_server(VPS)
 
     def name_server(self, server: str, port: int = 51820) -> None:
         text = DRAFT.format(server=server, port=port)
         (self.root / "data/hearth/draft.toml").write_text(text)
-
-    def _run(self, verb: str) -> str:
-        argv = ["python3", "-m", "firstboot", "--root", ROOT, verb]
-        return self.world.lan.run(argv).stdout
 
     def script(self) -> str:
         code = (
@@ -77,9 +74,22 @@ class Wizard:
         return self.world.lan.run(["python3", "-c", code]).stdout
 
     def check(self) -> dict[str, Any]:
-        self._run("tunnel-check")
-        file = self.root / "data/hearth/results/tunnel-check.json"
-        return dict(json.loads(file.read_text()))
+        return self._result(["python3", "-m", "firstboot", "--root", ROOT, "tunnel-check"])
+
+    def check_with_haste(self, seconds: int) -> dict[str, Any]:
+        """As if wg-quick were given up after ``seconds`` instead of a minute."""
+        code = (
+            "from pathlib import Path; from appliance.paths import Paths;"
+            "from firstboot.tunnel_check import check_tunnel; from services.tunnel import device;"
+            f"device.UP_SECONDS = {seconds}; check_tunnel(Paths(Path({ROOT!r})))"
+        )
+        return self._result(["python3", "-c", code])
+
+    def _result(self, argv: list[str]) -> dict[str, Any]:
+        done = self.world.lan.run(argv, seconds=180)
+        text = (self.root / "data/hearth/results/tunnel-check.json").read_text()
+        self.said += done.stdout + done.stderr + text
+        return dict(json.loads(text))
 
 
 @pytest.fixture(scope="module")
@@ -193,6 +203,23 @@ def test_the_check_leaves_nothing_behind(wizard: Wizard, vps: Vps) -> None:
     assert lan.run(show).stdout == before
 
 
+def test_a_check_that_takes_too_long_leaves_nothing_behind(wizard: Wizard, vps: Vps) -> None:
+    """A silent name server: wg asks it again and again, and wg-quick is killed while it waits."""
+    lan = wizard.world.lan
+    show = ["sh", "-c", "ip link; ip rule; ip route show table all"]
+    before = lan.run(show).stdout
+    lan.run(["nft", "add table ip deaf; add chain ip deaf out { type filter hook output "
+             "priority 0; }; add rule ip deaf out udp dport 53 drop"])  # fmt: skip
+    wizard.name_server(VPS_NAME)
+    try:
+        found = wizard.check_with_haste(3)
+        assert lan.run(show).stdout == before, wizard.said
+    finally:
+        lan.run(["nft", "delete", "table", "ip", "deaf"])
+        wizard.name_server(VPS)
+    assert found["kind"] == "name", found
+
+
 def test_without_a_line_the_check_says_so(wizard: Wizard, vps: Vps) -> None:
     gateway = wizard.world.lan.run(["ip", "route", "show", "default"]).stdout.strip()
     wizard.world.lan.run(["ip", "route", "delete", "default"])
@@ -203,11 +230,18 @@ def test_without_a_line_the_check_says_so(wizard: Wizard, vps: Vps) -> None:
 
 
 def test_no_secret_is_shown_but_in_the_script(wizard: Wizard, vps: Vps) -> None:
+    """In nothing that the checks said or left: where it works, and where wg-quick fails."""
     script = wizard.script()
     secrets = (wizard.root / "data/hearth/secrets.toml").read_text()
     keys = [line.split('"')[1] for line in secrets.splitlines() if line.startswith("tunnel_")]
     assert len(keys) == 4
-    seen = json.dumps(wizard.check()) + wizard.world.lan.log("tunnel")
     private = [key for key in keys if key in script]
     assert len(private) == 2, "the server's private key and the preshared one"
-    assert not [key for key in keys if key in seen]
+    assert wizard.check()["kind"] == "closed"
+    vps.paste(script)
+    assert wizard.check()["kind"] == "good"
+    wizard.name_server("vps.nowhere.example.net")
+    assert wizard.check()["kind"] == "name"
+    wizard.name_server(VPS)
+    assert "wg-quick failed" in wizard.said, "with all that it showed"
+    assert not [key for key in keys if key in wizard.said]

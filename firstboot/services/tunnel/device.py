@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +14,6 @@ from services.tunnel.place import INTERFACE
 # A name of the server is looked up, again and again, before wg-quick gives up.
 UP_SECONDS, DOWN_SECONDS, ASK_SECONDS = 60, 30, 10
 RETRIES = {"WG_ENDPOINT_RESOLUTION_RETRIES": "3"}
-SYSFS = Path("/sys/class/net")
 PEER_FIELDS = 8
 
 
@@ -32,14 +32,20 @@ class Look:
 
 
 def is_up() -> bool:
-    return (SYSFS / INTERFACE).exists()
+    return INTERFACE in (name for _, name in socket.if_nameindex())
 
 
 def up(config: Path) -> None:
-    """Raises HearthError with wg-quick's own words; then nothing is left behind."""
+    """Raises HearthError with wg-quick's own words; then no interface is left behind."""
     if is_up():
         down(config)
-    run(["wg-quick", "up", config], env=RETRIES, timeout=UP_SECONDS)
+    try:
+        run(["wg-quick", "up", config], env=RETRIES, timeout=UP_SECONDS)
+    except HearthError:
+        # It takes its interface away itself, but not when it was killed for being late.
+        if is_up():
+            down(config)
+        raise
 
 
 def down(config: Path) -> None:

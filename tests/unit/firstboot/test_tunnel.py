@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import time
 from collections.abc import Iterator
@@ -30,16 +31,21 @@ from appliance.state import Phase, State, save_state
 from firstboot.outside import outside_facts, tunnel_fact
 from firstboot.steps import find_steps
 from firstboot.tunnel import DIAGNOSE_PAUSE, KNOCK_PAUSE, PATIENCE_SECONDS, TunnelWatch
+from firstboot.tunnel_check import SHAKE_SECONDS
 from firstboot.tunnel_verbs import forget_foreign_key, print_script, show_tunnel
-from services.tunnel.device import Look
+from services.tunnel.device import DOWN_SECONDS, UP_SECONDS, Look
 from services.tunnel.diagnose import Cause, Diagnosis
 from services.tunnel.keys import ensure_keys
+from services.tunnel.place import INTERFACE
 from services.tunnel.status import DEAD_SECONDS, TunnelStatus, load_status, save_status, status_file
 from unit.firstboot.machine import HandClock
-from unit.services.appliance_files import make_appliance
+from unit.services.appliance_files import OVERLAY, make_appliance
 
 SERVER = "127.0.0.1"
 EPOCH = 1_700_000_000.0
+UNITS = OVERLAY / "usr/lib/systemd/system"
+# Of services.tunnel.diagnose: two name servers that say nothing (resolv.conf(5)), and the knocking.
+DIAGNOSE_SECONDS = 25
 
 
 class Clock(HandClock):
@@ -166,6 +172,29 @@ def test_an_interface_that_is_gone_is_a_problem(paths: Paths) -> None:
     wire.found = None
     status = TunnelWatch(paths, Tunnel(server=SERVER), interface=wire, clock=clock).step()
     assert status.problem == "the interface is gone"
+
+
+# ---- the units --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("unit", "needed"),
+    [
+        ("hearth-tunnel", DOWN_SECONDS + UP_SECONDS + DOWN_SECONDS),
+        ("hearth-tunnel-check", UP_SECONDS + SHAKE_SECONDS + DOWN_SECONDS + DIAGNOSE_SECONDS),
+    ],
+)
+def test_a_unit_lives_as_long_as_what_it_waits_for(unit: str, needed: float) -> None:
+    """Killed in the middle, it would leave the interface up."""
+    text = (UNITS / f"{unit}.service").read_text()
+    assert float(re.findall(r"^TimeoutStartSec=(\d+)$", text, re.MULTILINE)[0]) > needed
+
+
+def test_a_check_that_is_killed_leaves_no_interface() -> None:
+    text = (UNITS / "hearth-tunnel-check.service").read_text()
+    [command] = re.findall(r"^ExecStopPost=(.+)$", text, re.MULTILINE)
+    assert f"/sys/class/net/{INTERFACE} " in command
+    assert f"ip link delete dev {INTERFACE};" in command
 
 
 # ---- the fact -----------------------------------------------------------------------------------
