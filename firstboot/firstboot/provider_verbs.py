@@ -109,7 +109,7 @@ def change_account(paths: Paths, units: Units, asked: Asked) -> int:
     Returns 1 when the name does not lead here yet. Raises FieldError for what cannot be, or what
     the provider refuses; then nothing is changed.
     """
-    from firstboot.way_verbs import enter, load_public
+    from firstboot.way_verbs import enter, load_public, put_in_place
 
     settings, public = load_public(paths)
     change = judge(settings, public, asked, load_secrets(paths.secrets))
@@ -118,6 +118,7 @@ def change_account(paths: Paths, units: Units, asked: Asked) -> int:
         _say(asked, change, ())
         return 0
     save(paths, settings, change)
+    put_in_place(paths, units, settings)
     problems = tuple(enter(paths, units))
     _say(asked, change, problems)
     return 1 if problems else 0

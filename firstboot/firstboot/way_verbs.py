@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from appliance.answers import Measured, Outside, WayOffer
-from appliance.errors import FieldError, StateError
+from appliance.errors import CheckerError, FieldError, StateError
 from appliance.log import logger, progress
 from appliance.paths import Paths
 from appliance.settings import (
@@ -28,11 +28,14 @@ from services.units import Units
 
 DEFAULT_PORT = 8448
 START_SECONDS = 300.0
+ROUTER = "hearth-router.service"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Asked:
-    """``port`` is the router's for Way.PORT, the rented server's for Way.TUNNEL."""
+    """``port`` is the router's for Way.PORT, the rented server's for Way.TUNNEL; None for the one
+    that is in use, or the usual one.
+    """
 
     way: Way
     port: int | None = None
@@ -44,7 +47,8 @@ class Asked:
 def add_verbs(add: Callable[..., argparse.ArgumentParser]) -> None:
     way = add("way", _way, "Show how the world gets in, or choose another way.")
     way.add_argument("way", nargs="?", choices=[one.value for one in Way], help="the new way")
-    way.add_argument("--port", type=int, help="port: which one (8448); tunnel: WireGuard's (51820)")
+    help_port = "port: which one (as now, or 8448); tunnel: WireGuard's (as now, or 51820)"
+    way.add_argument("--port", type=int, help=help_port)
     way.add_argument("--server", default="", help="tunnel: the rented server's name or address")
     way.add_argument("--dry-run", action="store_true", help="only say what would change")
     way.add_argument("--json", action="store_true", help="print JSON")
@@ -105,10 +109,11 @@ def change_way(paths: Paths, units: Units, asked: Asked) -> int:
         change = {"before": to_table(public), "after": to_table(after)}
         _say(asked, change, _difference(public, after))
         return 0
-    leave(units, public, after)
     save(paths, replace(settings, public=after))
     if after.way is Way.TUNNEL:
         logger.info("hearthctl tunnel script prints what has to be pasted on the rented server")
+    put_in_place(paths, units, settings)
+    leave(units, public, after)
     problems = enter(paths, units)
     table = {"way": after.way.value, "port": after.port, "problems": problems}
     _say(asked, table, "".join(f"not yet: {one}\n" for one in problems) or "the world can get in\n")
@@ -119,11 +124,14 @@ def judge(settings: Settings, public: Public, asked: Asked) -> Public:
     from firstboot.tunnel_answers import judge_tunnel
     from firstboot.way_answers import judge_way
 
-    port = judge_way(public, settings.server.name, asked.way, asked.port or DEFAULT_PORT)
+    known = public.port if public.way is Way.PORT else DEFAULT_PORT
+    wanted = known if asked.port is None else asked.port
+    port = judge_way(public, settings.server.name, asked.way, wanted)
     tunnel: Tunnel | None = None
     if asked.way is Way.TUNNEL:
-        known = public.tunnel.server if public.tunnel else ""
-        tunnel = judge_tunnel(asked.server or known, asked.port or TUNNEL_PORT)
+        before = public.tunnel or Tunnel(server="", port=TUNNEL_PORT)
+        wanted = before.port if asked.port is None else asked.port
+        tunnel = judge_tunnel(asked.server or before.server, wanted)
     elif asked.server:
         raise FieldError("server", "Only a tunnel has a server.", hint="leave out --server")
     return replace(public, way=asked.way, port=port, tunnel=tunnel)
@@ -147,13 +155,23 @@ def save(paths: Paths, settings: Settings) -> None:
     save_toml(settings, paths.settings, mode=0o640, owner=ui_owner())
 
 
-def enter(paths: Paths, units: Units) -> list[str]:
-    """The configuration, and the same steps as at the end of setup; what is not ready yet."""
-    from firstboot.steps import STEPS, find_steps
-    from firstboot.steps.context import Context, NotYetError
+def put_in_place(paths: Paths, units: Units, before: Settings) -> None:
+    """The configuration of new settings; one that its checker refuses brings back the old ones."""
+    from firstboot.door import ui_owner
     from services.configuration import apply_configuration
 
-    apply_configuration(paths, units)
+    try:
+        apply_configuration(paths, units)
+    except CheckerError:
+        save_toml(before, paths.settings, mode=0o640, owner=ui_owner())
+        raise
+
+
+def enter(paths: Paths, units: Units) -> list[str]:
+    """The same steps as at the end of setup; what is not ready yet."""
+    from firstboot.steps import STEPS, find_steps
+    from firstboot.steps.context import Context, NotYetError
+
     context = Context(paths=paths, units=units, report=logger.info, start_seconds=START_SECONDS)
     problems = []
     for step in find_steps(context.settings)[len(STEPS) :]:
@@ -165,7 +183,18 @@ def enter(paths: Paths, units: Units) -> list[str]:
         except NotYetError as error:
             hint = f" ({error.hint})" if error.hint else ""
             problems.append(f"{error.message}{hint}")
+    hear_router(units, context.settings)
     return problems
+
+
+def hear_router(units: Units, settings: Settings) -> None:
+    """A target that is active starts no more what its boot has skipped (hearth-router.service)."""
+    from services.tunnel.place import find_tunnel
+
+    is_wanted = find_tunnel(settings) is None
+    if units.is_active(ROUTER) == is_wanted:
+        return
+    units.start(ROUTER) if is_wanted else units.stop(ROUTER)
 
 
 def find_offers(paths: Paths, settings: Settings, public: Public) -> tuple[WayOffer, ...]:

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from appliance.errors import FieldError, StateError
+from appliance.errors import CheckerError, FieldError, StateError
 from appliance.settings import Ddns, Public, Tunnel, Way, load_secrets, load_settings
 from appliance.state import Phase, State, save_state
-from firstboot.way_verbs import Asked, change_way, leave, save, show_way
+from firstboot.way_verbs import Asked, change_way, leave, put_in_place, save, show_way
 from services.tunnel.place import UNIT
 from unit.firstboot.test_outside import World
 from unit.services.appliance_files import SERVER_NAME, RecordedUnits
@@ -110,3 +110,20 @@ def test_a_tunnel_gets_its_keys_with_the_settings(world: World) -> None:
     assert keys.tunnel_key
     save(world.paths, replace(world.settings, public=after))
     assert load_secrets(world.paths.secrets) == keys, "the script over there stays good"
+
+
+def test_settings_that_a_checker_refuses_are_taken_back(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the next start would render what was refused."""
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    postgres = programs / "postgres"
+    postgres.write_text("#!/bin/sh\necho 'FATAL: not this one' >&2\nexit 1\n")
+    postgres.chmod(0o755)
+    monkeypatch.setattr("services.database.PROGRAMS", programs)
+    before = world.settings
+    save(world.paths, replace(before, public=Public(way=Way.HOME, ddns=DESEC)))
+    with pytest.raises(CheckerError):
+        put_in_place(world.paths, RecordedUnits(), before)
+    assert world.settings == before
