@@ -49,7 +49,7 @@ class Dyndns2:
 
 def parse_words(reply: Reply) -> Outcome:
     """The verdict of a dyndns2 answer. Raises RefusalError when it is no such answer."""
-    lines = [line.split() for line in reply.text.lower().splitlines() if line.strip()]
+    lines = [line.split() for line in reply.words.lower().splitlines() if line.strip()]
     kinds = [WORDS.get(words[0], Kind.GARBLED) for words in lines]
     if not kinds or Kind.GARBLED in kinds:
         raise reply.unexpected()

@@ -36,12 +36,12 @@ class Namecheap:
         }
         reply = Web(self.account).ask("GET", self.provider.endpoint, params=params)
         # A regular expression and not an XML parser: the answer calls itself UTF-16 and is not.
-        count = re.search(r"<ErrCount>(\d+)</ErrCount>", reply.text)
+        count = re.search(r"<ErrCount>(\d+)</ErrCount>", reply.words)
         if count is None:
             raise reply.unexpected()
         if int(count[1]) == 0:
             return Outcome(kind=Kind.GOOD, said="ErrCount 0")
-        texts = re.findall(r"<Err\d+>(.*?)</Err\d+>", reply.text, re.DOTALL)
+        texts = re.findall(r"<Err\d+>(.*?)</Err\d+>", reply.words, re.DOTALL)
         for word, kind in CAUSES:
             if any(word in text.lower() for text in texts):
                 raise RefusalError(kind, reply.said)

@@ -14,6 +14,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from appliance.errors import DeadlineError, NetworkError
+from services.bounded import PLAIN, read_plain, within
 from services.ddns.outcome import Kind, RefusalError
 from services.ddns.provider import Account
 
@@ -22,7 +24,11 @@ if TYPE_CHECKING:
 
 CONNECT_SECONDS = 10.0
 ANSWER_SECONDS = 30.0
+TOTAL_SECONDS = 45.0
 MAX_BODY = 256 * 1024
+# What is looked at with regular expressions: some take the square of the length. The answers of
+# the protocols that are words and not JSON are far shorter.
+MAX_WORDS = 4096
 MAX_SAID = 120
 HIDDEN = "[secret]"
 # RFC 9110 section 15: OK, Created, No Content; and what the owner's name or token is wrong about.
@@ -44,13 +50,17 @@ class Reply:
     @property
     def is_page(self) -> bool:
         """Whether this is meant for a browser: a portal, or a provider in trouble."""
-        return bool(re.match(r"\s*(<!doctype html|<html)", self.text, re.IGNORECASE))
+        return bool(re.match(r"\s*(<!doctype html|<html)", self.words, re.IGNORECASE))
+
+    @property
+    def words(self) -> str:
+        return self.text[:MAX_WORDS]
 
     def json(self) -> Any:
         """The body parsed. Raises RefusalError when it is not JSON."""
         try:
             return json.loads(self.text)
-        except ValueError:
+        except (ValueError, RecursionError):
             raise self.unexpected() from None
 
     def require(self, *also: int) -> Reply:
@@ -105,11 +115,28 @@ class Web:
         json: Any = None,
         authorization: str = "",
     ) -> Reply:
-        """One request, one answer. Raises RefusalError when there is none."""
-        import requests
-
+        """One request, one answer. Raises RefusalError when there is none in time."""
         # With --debug the root logger would print every URL, and with it the token.
         logging.getLogger("urllib3").setLevel(logging.WARNING)
+
+        def ask() -> Reply:
+            return self._ask(method, url, params, json, authorization)
+
+        try:
+            return within(ask, seconds=TOTAL_SECONDS)
+        except DeadlineError as error:
+            raise RefusalError(Kind.UNREACHABLE, error.message) from None
+
+    def _ask(
+        self,
+        method: str,
+        url: str,
+        params: Mapping[str, str] | None,
+        json: Any,
+        authorization: str,
+    ) -> Reply:
+        import requests
+
         try:
             with requests.request(
                 method,
@@ -117,17 +144,16 @@ class Web:
                 params=params,
                 json=json,
                 auth=PlainAuth(authorization),
-                headers={"User-Agent": self._agent},
+                headers={"User-Agent": self._agent, **PLAIN},
                 timeout=(CONNECT_SECONDS, ANSWER_SECONDS),
                 allow_redirects=False,  # a token is for the address that it was given for
                 stream=True,
             ) as response:
-                body = response.raw.read(MAX_BODY, decode_content=True)
+                text = _read(response)
         except requests.RequestException as error:
             raise RefusalError(Kind.UNREACHABLE, _reason(error)) from None
         except Exception as error:  # urllib3's, while the body is read
             raise RefusalError(Kind.UNREACHABLE, type(error).__name__) from None
-        text = body.decode("utf-8", "replace")
         return Reply(
             status=response.status_code,
             text=text,
@@ -136,15 +162,29 @@ class Web:
         )
 
     def _clean(self, status: int, text: str) -> str:
+        # Before it is cut as well: half a secret is not found any more.
+        text = self._hide(text)[:MAX_WORDS]
         title = re.search(r"<title[^>]*>(.*?)</title>", text, re.IGNORECASE | re.DOTALL)
         if title:
             text = f"a web page: {html.unescape(title.group(1))}"
         text = re.sub(r"<[^<>]*>", " ", text)
-        for secret in self._secrets:
-            text = text.replace(secret, HIDDEN)
+        text = self._hide(text)
         printable = "".join(char if char.isprintable() else " " for char in text)
         short = " ".join(printable.split())[:MAX_SAID]
         return f"HTTP {status}: {short}" if short else f"HTTP {status}"
+
+    def _hide(self, text: str) -> str:
+        for secret in self._secrets:
+            text = text.replace(secret, HIDDEN)
+        return text
+
+
+def _read(response: requests.Response) -> str:
+    """Nothing of a body that is packed: what the status says counts all the same."""
+    try:
+        return read_plain(response, MAX_BODY).decode("utf-8", "replace")
+    except NetworkError as error:
+        return error.message
 
 
 def _reason(error: requests.RequestException) -> str:

@@ -13,15 +13,18 @@ import os
 from dataclasses import dataclass, replace
 from typing import Any
 
-from appliance.errors import NetworkError
+from appliance.errors import DeadlineError, NetworkError
+from services.bounded import PLAIN, read_plain, within
 from services.federation.fetch import Fault
 
 PUBLIC_TESTER = "https://federationtester.matrix.org/api/report"
 CONNECT_SECONDS = 10.0
+TOTAL_SECONDS = 120.0
 # It waits ten seconds for each address of ours, and longer for a well-known that does not come.
 ANSWER_SECONDS = 100.0
 MAX_ANSWER = 512 * 1024
 MAX_SAID = 160
+MAX_CONNECTIONS = 16
 OK = 200
 MINUTE = 60.0
 PAUSE = 10 * MINUTE
@@ -119,29 +122,37 @@ def tester_url() -> str:
 
 def ask_tester(name: str, url: str = "") -> Answer:
     """One question about ``name``. Raises NetworkError when there is no report."""
+    try:
+        return read_report(within(lambda: _fetch(name, url or tester_url()), seconds=TOTAL_SECONDS))
+    except DeadlineError as error:
+        raise NetworkError(f"the federation tester: {error.message}") from error
+
+
+def _fetch(name: str, url: str) -> bytes:
     import requests
 
-    url = url or tester_url()
     try:
         with requests.get(
             url,
             params={"server_name": name},
+            headers=PLAIN,
             timeout=(CONNECT_SECONDS, ANSWER_SECONDS),
             allow_redirects=False,
             stream=True,
         ) as response:
-            body = response.raw.read(MAX_ANSWER + 1, decode_content=True)
+            if response.status_code != OK:
+                raise NetworkError(f"it answers with status {response.status_code}")
+            return read_plain(response, MAX_ANSWER + 1)
     except requests.exceptions.SSLError as error:
         raise NetworkError("the certificate of the federation tester is not valid") from error
     except requests.exceptions.Timeout as error:
         raise NetworkError("the federation tester does not answer in time") from error
     except (requests.exceptions.RequestException, OSError) as error:
         raise NetworkError("the federation tester cannot be reached") from error
+    except NetworkError as error:
+        raise NetworkError(f"the federation tester: {error.message}") from error
     except Exception as error:  # urllib3's, while the body is read
         raise NetworkError(f"the federation tester broke off: {type(error).__name__}") from error
-    if response.status_code != OK:
-        raise NetworkError(f"the federation tester answers with status {response.status_code}")
-    return read_report(bytes(body))
 
 
 def read_report(body: bytes) -> Answer:
@@ -163,9 +174,9 @@ def _answer(table: dict[str, Any]) -> Answer:
     words = [str(version.get(name, "")) for name in ("name", "version")]
     return Answer(
         is_ok=table["FederationOK"] is True,
-        delegate=str(well_known.get("m.server", "")),
+        delegate=_short(well_known.get("m.server", "")),
         well_known=_short(well_known.get("result") or table.get("Error") or ""),
-        connections=tuple(sorted(connections, key=lambda one: one.address)),
+        connections=tuple(sorted(connections, key=lambda one: one.address)[:MAX_CONNECTIONS]),
         version=_short(" ".join(word for word in words if word)),
         version_error=_short(version.get("error", "")),
     )
@@ -173,12 +184,12 @@ def _answer(table: dict[str, Any]) -> Answer:
 
 def _failed(address: str, error: Any) -> Connection:
     said = _short(_message(error))
-    return Connection(address=address, fault=classify(said), said=said)
+    return Connection(address=_short(address), fault=classify(said), said=said)
 
 
 def _seen(address: str, report: dict[str, Any]) -> Connection:
     """Connected, and keys of some server received."""
-    checks = report["Checks"]
+    checks, address = report["Checks"], _short(address)
     said = _short("; ".join(_message(error) for error in report.get("Errors") or ()))
     if not checks["ValidCertificates"]:
         fault = classify(said)
