@@ -16,7 +16,7 @@ from appliance.log import logger
 from appliance.paths import Paths
 from appliance.tables import parse_table
 from services.olddata import mounted
-from services.portmap.contract import State
+from services.portmap.contract import State, lasting
 from services.reach import PORTMAP, PortmapResult
 from services.results import save_result
 
@@ -33,14 +33,14 @@ def inherit_ports(paths: Paths, disk: Path) -> bool:
     except (HearthError, OSError, ValueError) as error:
         logger.warning("what the earlier Hearth has opened is not known: %s", error)
         return False
-    lasting = only_for_good(found.ports)
-    if not lasting.held:
+    ports = only_for_good(found.ports)
+    if not ports.left:
         return False
-    save_result(paths, PORTMAP, PortmapResult(ports=lasting))
+    save_result(paths, PORTMAP, PortmapResult(ports=ports))
     return True
 
 
 def only_for_good(ports: State) -> State:
     """Its own address then is a former one of ours now, so that mappings to it may be deleted."""
-    held = tuple(one for one in ports.held if not one.lease)
-    return replace(ports, held=held, problems=(), former=(ports.lan, *ports.former))
+    former = tuple(one for one in (ports.lan, *ports.former) if one)
+    return replace(ports, held=(), left=lasting(ports), problems=(), former=former)

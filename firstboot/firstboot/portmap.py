@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from appliance.deadline import WallClock
+from appliance.errors import HearthError
 from appliance.log import logger
 from appliance.paths import Paths
 from appliance.settings import Public, Way, load_settings
@@ -23,8 +24,10 @@ from services.ddns.result import DdnsResult
 from services.measure import ask_echoes
 from services.moment import Moment, read_boot_id, read_moment
 from services.portmap import contract
+from services.portmap.causes import Cause, Refused
 from services.portmap.contract import State
 from services.portmap.keeper import Keeper
+from services.portmap.mapper import Port
 from services.portmap.place import Place, find_place
 from services.portmap.search import Maker, makers, makers6
 from services.reach import PORTMAP, AddressResult, PortmapResult
@@ -33,7 +36,7 @@ from services.results import load_result, save_result
 from services.units import Units
 from services.wan import RESULT as ADDRESS
 from services.wan import WanAddresses
-from services.ways import published, wanted_pinholes, wanted_ports
+from services.ways import is_served, published, wanted_pinholes, wanted_ports
 
 # What the services' keepers ask for: no more than one question in ten minutes (Dyn's policy), and
 # none without a reason but once a day.
@@ -67,13 +70,15 @@ def keep_ports(
     place = world.place()
     if settings is None or settings.public is None:
         return give_back(paths, before, place, world)
-    before = give_back_unwanted(paths, before, settings.public, place, world)
+    found_before = before
+    before = give_back_unwanted(before, settings.public, place, world)
     ports, pinholes = open_wanted(before, settings.public, place, world, urgent=urgent)
-    if contract.is_news(before.ports, ports) or contract.is_news(before.pinholes, pinholes):
-        save_result(paths, PORTMAP, PortmapResult(ports=ports, pinholes=pinholes))
-    known = load_result(paths, ADDRESS, AddressResult)
+    after = PortmapResult(ports=ports, pinholes=pinholes)
+    if is_news(found_before, after):
+        save_result(paths, PORTMAP, after)
     facts = make_facts(place, ports, settings.public.port)
-    found = note_address(paths, known, facts, place, read_moment(world.clock, world.boot_id))
+    now = read_moment(world.clock, world.boot_id)
+    found = note_address(paths, facts, place, now, follows=bool(wanted_ports(settings.public)))
     if settings.public.way is Way.TUNNEL:
         from firstboot.tunnel_verbs import forget_foreign_key
 
@@ -96,13 +101,27 @@ def open_wanted(
             boot=boot, lan=place.lan, gateway=place.gateway, wanted=wanted, urgent=urgent
         )
         ports = Keeper(world.ways(place, former=ports.former), world.clock).run(ports, facts)
+    # Rules first: through a pinhole the pages would be seen from outside.
+    unguarded = guard(world, is_served=is_served(public))
     if wanted := wanted_pinholes(public):
         facts = contract.Facts(boot=boot, lan=place.ipv6, gateway=place.gateway6, wanted=wanted)
-        # Rules first: through a pinhole the pages would be seen from outside.
-        if place.ipv6:
-            world.redirect(wanted=True)
-        pinholes = Keeper(world.ways6(place), world.clock).run(pinholes, facts)
+        keeper = Keeper(world.ways6(place), world.clock)
+        if unguarded:
+            refused = Refused(Cause.UNGUARDED, unguarded)
+            pinholes = contract.refused_all(keeper.release(pinholes), wanted, refused)
+        else:
+            pinholes = keeper.run(pinholes, facts)
     return ports, pinholes
+
+
+def guard(world: World, *, is_served: bool) -> str:
+    """Rules for strangers over IPv6; what went wrong, and then IPv4 goes on without them."""
+    try:
+        world.redirect(wanted=is_served)
+    except HearthError as error:
+        logger.warning("the rules for IPv6 could not be set: %s", error.message)
+        return error.message
+    return ""
 
 
 def is_name_behind(paths: Paths, public: Public, place: Place) -> bool:
@@ -129,28 +148,40 @@ def is_enough(public: Public, ports: State, pinholes: State) -> bool:
 
 
 def give_back_unwanted(
-    paths: Paths, before: PortmapResult, public: Public, place: Place, world: World
+    before: PortmapResult, public: Public, place: Place, world: World
 ) -> PortmapResult:
-    """All of it, when any of it is not wanted any more: the owner has chosen another way in."""
-    held = {one.port for one in (*before.ports.held, *before.pinholes.held)}
-    if held <= {*wanted_ports(public), *wanted_pinholes(public)}:
-        return before
-    give_back(paths, before, place, world)
-    return load_result(paths, PORTMAP, PortmapResult) or PortmapResult()
+    """What the owner's choice of another way in leaves over, or the router kept from before."""
+    ports, pinholes = before.ports, before.pinholes
+    if holds_more(ports, wanted := wanted_ports(public)):
+        keeper = Keeper(world.ways(place, former=ports.former), world.clock)
+        ports = keeper.release(ports, keep=wanted)
+    if holds_more(pinholes, wanted := wanted_pinholes(public)):
+        pinholes = Keeper(world.ways6(place), world.clock).release(pinholes, keep=wanted)
+    return PortmapResult(ports=ports, pinholes=pinholes)
+
+
+def holds_more(state: State, wanted: tuple[Port, ...]) -> bool:
+    return not {*(one.port for one in state.held), *contract.lasting(state)} <= {*wanted}
 
 
 def give_back(paths: Paths, before: PortmapResult, place: Place, world: World) -> int:
     """Close what we have opened: the server is for the LAN only, or about to be reset."""
-    if before.ports.held:
-        keeper = Keeper(world.ways(place, former=before.ports.former), world.clock)
-        before = replace(before, ports=keeper.release(before.ports))
-    if before.pinholes.held:
-        pinholes = Keeper(world.ways6(place), world.clock).release(before.pinholes)
-        world.redirect(wanted=False)
-        before = PortmapResult(ports=before.ports, pinholes=pinholes)
-    if before != PortmapResult():
-        save_result(paths, PORTMAP, before)
+    ports, pinholes = before.ports, before.pinholes
+    if holds_more(ports, ()):
+        ports = Keeper(world.ways(place, former=ports.former), world.clock).release(ports)
+    if holds_more(pinholes, ()):
+        pinholes = Keeper(world.ways6(place), world.clock).release(pinholes)
+    guard(world, is_served=False)
+    after = PortmapResult(ports=ports, pinholes=pinholes)
+    if is_news(before, after):
+        save_result(paths, PORTMAP, after)
     return 0
+
+
+def is_news(before: PortmapResult, after: PortmapResult) -> bool:
+    return contract.is_news(before.ports, after.ports) or contract.is_news(
+        before.pinholes, after.pinholes
+    )
 
 
 def release_ports(paths: Paths) -> int:
@@ -160,11 +191,15 @@ def release_ports(paths: Paths) -> int:
 
 
 def note_address(
-    paths: Paths, known: AddressResult | None, facts: Facts, place: Place, now: Moment
+    paths: Paths, facts: Facts, place: Place, now: Moment, *, follows: bool
 ) -> AddressResult:
-    """Judge with what the echo services said last, asking them only when there is a reason."""
+    """Judge with what the echo services said last, asking them only when there is a reason.
+
+    ``follows``: the name has to follow our address of IPv4.
+    """
+    known = load_result(paths, ADDRESS, AddressResult)
     before = known and by_this_clock(known, now)
-    if before is None or is_echo_due(before, facts.router_wan, place.ipv6, now.date):
+    if before is None or is_echo_due(before, facts, now.date, follows=follows):
         echoes, echoes6 = ask_echoes(place)
         result = judge(replace(facts, echoes=echoes, echoes6=echoes6), now=now.date)
         result = replace(result, noted=now)
@@ -209,15 +244,18 @@ def meanwhile(before: AddressResult, router_wan: str, ipv6: str) -> AddressResul
     )
 
 
-def is_echo_due(before: AddressResult, router_wan: str, ipv6: str, now: float) -> bool:
-    """Never twice in ten minutes; and without a reason only once a day."""
+def is_echo_due(before: AddressResult, facts: Facts, now: float, *, follows: bool) -> bool:
+    """Never twice in ten minutes; and without a reason only once a day.
+
+    ``follows``: somebody would do something with a new address of IPv4.
+    """
     age = now - before.asked
     if age < ECHO_PAUSE:
         return False
-    is_new = router_wan != before.router_wan or (ipv6 or None) != before.wan.ipv6
+    is_new = facts.router_wan != before.router_wan or (facts.ipv6 or None) != before.wan.ipv6
     # Without a word from the router only the services can tell that the address is a new one.
-    is_blind = not router_wan or before.finding.verdict is not Reachability.OPEN
-    return is_new or is_blind or age >= ECHO_LONGEST
+    is_blind = not facts.router_wan or before.finding.verdict is not Reachability.OPEN
+    return is_new or (is_blind and follows) or age >= ECHO_LONGEST
 
 
 def make_facts(place: Place, ports: State, port: int) -> Facts:

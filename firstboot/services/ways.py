@@ -37,6 +37,11 @@ def wanted_pinholes(public: Public) -> tuple[Port, ...]:
     return PINHOLES if public.way in (Way.PORTS, Way.IPV6) else ()
 
 
+def is_served(public: Public | None) -> bool:
+    """Whether strangers get the public listeners over IPv6; else nothing answers them there."""
+    return public is not None and bool(wanted_pinholes(public))
+
+
 def published(paths: Paths, public: Public, place: Place | None = None) -> WanAddresses:
     """Where the name is to lead; nothing where that is not known (yet).
 

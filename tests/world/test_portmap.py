@@ -214,12 +214,33 @@ def wait_for_uptime(world: World, seconds: int = 6) -> None:
 
 
 def test_nothing_is_asked_for_what_is_not_due(tmp_path: Path) -> None:
-    """A second run looks, and that is all."""
-    with home(tmp_path, VARIANTS["plain"]) as (_world, job):
+    """A second run looks, and that is all: one packet."""
+    with home(tmp_path, VARIANTS["plain"]) as (world, job):
+        count_questions(world)
         job.run()
+        first = questions(world)
+        assert first > len(ALL)
         before = job.result("portmap")
         job.run()
+        assert questions(world) == first + 1
         assert job.result("portmap") == before
+
+
+def count_questions(world: World) -> None:
+    """Packets by PCP, NAT-PMP and SSDP, as the router's own kernel counts them."""
+    assert world.router is not None
+    rules = (
+        "table inet asked { counter heard {}; chain in { type filter hook input priority -10; "
+        "udp dport { 5351, 1900 } counter name heard; } }"
+    )
+    world.router.host.run(["nft", rules])
+
+
+def questions(world: World) -> int:
+    assert world.router is not None
+    argv = ["nft", "--json", "list", "counter", "inet", "asked", "heard"]
+    listed = json.loads(world.router.host.run(argv).stdout)["nftables"]
+    return int(next(one["counter"]["packets"] for one in listed if "counter" in one))
 
 
 def test_a_lost_line_of_the_table_is_mapped_again(tmp_path: Path) -> None:
@@ -317,7 +338,9 @@ def test_an_ipv6_firewall_is_opened_and_leads_to_the_public_listeners_only(tmp_p
         answer(world.lan, 443)  # where the pages are
         assert call(world.lan, address, 443)
         job.run("--release")
-        assert "hearth_public" not in world.lan.run(["nft", "list", "tables"]).stdout
+        rules = world.lan.run(["nft", "list", "table", "ip6", "hearth_public"]).stdout
+        assert "reject" in rules
+        assert "redirect" not in rules
 
 
 def wait_for_ipv6(world: World) -> str:

@@ -32,6 +32,7 @@ class Cause(StrEnum):
     REWRITTEN = "rewritten"
     UNNAMED = "unnamed"
     GARBLED = "garbled"
+    UNGUARDED = "unguarded"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,6 +113,12 @@ EXPLANATIONS = {
     Cause.GARBLED: Explanation(
         sentence="What the router answers makes no sense.",
         next_step=f"restart the router, update its software, or {BY_HAND}",
+    ),
+    Cause.UNGUARDED: Explanation(
+        sentence="This device could not set the rules that keep strangers from its own pages, so "
+        "it lets nobody in over IPv6.",
+        next_step="nothing to do at first: it is tried again every few minutes; if it stays so, "
+        "restart this device",
     ),
 }
 

@@ -7,6 +7,7 @@ be had the pauses grow. The router is looked at once a run, and asked for nothin
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -17,6 +18,8 @@ FIRST_PAUSE = 300.0
 LONGEST_PAUSE = 3600.0
 SLACK_SECONDS = 2
 MAX_FORMER = 4
+# The only protocol that has mappings without an end.
+LASTING = "igd"
 FIRST_FREE_PORT = 1024  # below are the well-known ports (RFC 6335 section 6)
 
 
@@ -56,6 +59,8 @@ class State:
     """What one run leaves for the next. Times count only within the same ``boot`` of ours.
 
     ``protocol`` is the one in use; ``spoke`` the one that answered last, be it with a refusal.
+    ``left`` is what we have opened for good and not closed, whether the router answers or not: it
+    would lead to this address for ever, whoever has it then.
     """
 
     protocol: str = ""
@@ -68,6 +73,7 @@ class State:
     address: str = ""
     seen: float = 0.0
     held: tuple[Held, ...] = ()
+    left: tuple[Port, ...] = ()
     problems: tuple[Problem, ...] = ()
     failures: int = 0
     retry: float = 0.0
@@ -76,8 +82,12 @@ class State:
 
 @dataclass(frozen=True, kw_only=True)
 class Look:
-    """What the router showed: its count of seconds, its outside, and its table if it has one."""
+    """What the router showed: its count of seconds, its outside, and its table if it has one.
 
+    ``heard`` is when it told its seconds (our monotonic clock); reading the table takes a while.
+    """
+
+    heard: float = 0.0
     epoch: int | None = None
     address: str | None = None
     entries: tuple[Entry, ...] | None = None
@@ -119,7 +129,7 @@ def plan(state: State, facts: Facts, now: float) -> Plan:
 
 
 def _judge(state: State, facts: Facts, look: Look, now: float, *, is_pausing: bool) -> Plan:
-    if is_restarted(state, look, now) and not _proves_itself(state, look):
+    if is_restarted(state, look) and not _proves_itself(state, look):
         return Plan(step=Step.MAP, reason="the router has restarted", ports=facts.wanted)
     held = {one.port: one for one in state.held}
     lost = tuple(
@@ -137,11 +147,11 @@ def _judge(state: State, facts: Facts, look: Look, now: float, *, is_pausing: bo
     return Plan(step=Step.REST, reason="everything is mapped and nothing is due")
 
 
-def is_restarted(state: State, look: Look, now: float) -> bool:
+def is_restarted(state: State, look: Look) -> bool:
     """Whether the router's seconds do not go on from where they were."""
     if look.epoch is None or state.epoch is None:
         return False
-    return is_another_life(now - state.seen, look.epoch - state.epoch)
+    return is_another_life(look.heard - state.seen, look.epoch - state.epoch)
 
 
 def is_another_life(ours: float, theirs: float) -> bool:
@@ -173,6 +183,7 @@ def moved(state: State, facts: Facts) -> State:
         lan=facts.lan,
         gateway=facts.gateway,
         former=tuple(one for one in former if one and one != facts.lan)[:MAX_FORMER],
+        left=state.left,
         requests=state.requests,
     )
 
@@ -183,7 +194,7 @@ def looked(state: State, look: Look, now: float) -> State:
         replace(one, renewed=now) if one.listed and not one.lease else one for one in state.held
     )
     address = look.address or state.address
-    return replace(state, epoch=look.epoch, address=address, seen=now, held=held)
+    return replace(state, epoch=look.epoch, address=address, seen=look.heard, held=held)
 
 
 def expired(state: State, now: float) -> State:
@@ -198,12 +209,49 @@ def mapped(state: State, port: Port, answer: Granted | Refused, now: float) -> S
     problems = tuple(one for one in state.problems if one.port != port)
     if isinstance(answer, Refused):
         problem = Problem(port=port, cause=answer.cause, said=answer.said)
-        retry = max(state.retry, now + answer.retry_seconds)
+        # RFC 6887 section 7.4 has half an hour for errors that last. A router is not believed that
+        # wants to be left alone for years.
+        retry = max(state.retry, now + min(answer.retry_seconds, LONGEST_PAUSE))
         # A lease that could not be renewed may still run; it is tried again all the same.
         return replace(state, held=held, problems=(*problems, problem), retry=retry)
     one = Held(port=port, lease=answer.lease, renewed=now, listed=answer.listed)
+    left = tuple(one for one in state.left if one != port)
+    if not answer.lease and state.protocol == LASTING:
+        left = (*left, port)
     address = answer.address or state.address
-    return replace(state, held=(*held, one), problems=problems, address=address)
+    return replace(state, held=(*held, one), left=left, problems=problems, address=address)
+
+
+def lasting(state: State) -> tuple[Port, ...]:
+    """What stays open at the router until somebody closes it."""
+    held = (one.port for one in state.held if not one.lease)
+    return tuple(dict.fromkeys((*state.left, *held)))
+
+
+def released(state: State, given: Collection[Port], keep: Collection[Port]) -> State:
+    """After ``given`` were closed, with only ``keep`` still wanted.
+
+    What has a lease the router forgets within the hour.
+    """
+    left = tuple(port for port in lasting(state) if port in keep or port not in given)
+    held = tuple(one for one in state.held if one.port in keep)
+    if held:
+        problems = tuple(one for one in state.problems if one.port in keep)
+        return replace(state, held=held, left=left, problems=problems)
+    return State(
+        boot=state.boot,
+        lan=state.lan,
+        gateway=state.gateway,
+        former=state.former,
+        left=left,
+        requests=state.requests,
+    )
+
+
+def refused_all(state: State, ports: Collection[Port], refused: Refused) -> State:
+    """Nobody was asked for ``ports``."""
+    problems = (Problem(port=port, cause=refused.cause, said=refused.said) for port in ports)
+    return replace(state, problems=tuple(problems))
 
 
 def is_news(before: State, after: State) -> bool:

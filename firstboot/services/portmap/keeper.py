@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 
 from appliance.deadline import Clock
 from appliance.log import logger
 from services.portmap.causes import Cause, Refused
 from services.portmap.contract import (
+    LASTING,
     Facts,
     Look,
     Plan,
-    Problem,
     State,
     Step,
     expired,
     explain_low_ports,
+    lasting,
     looked,
     mapped,
     moved,
     paused,
     plan,
+    refused_all,
+    released,
 )
 from services.portmap.mapper import LEASE_SECONDS, Mapper, Port
 from services.portmap.search import Maker, search, try_one
@@ -49,21 +52,38 @@ class Keeper:
             self._mappers.clear()
         return replace(state, requests=state.requests + requests)
 
-    def release(self, state: State) -> State:
-        """Give back what we hold; a router that does not answer forgets it within the hour."""
-        if not state.held or state.protocol not in self._ways:
-            return State(former=state.former, requests=state.requests)
-        mapper: Mapper | None = None
+    def release(self, state: State, keep: Collection[Port] = ()) -> State:
+        """Give back all but ``keep``; what stays for good and was not taken back is remembered."""
+        for_good = set(lasting(state)) - set(keep)
+        leased = {one.port for one in state.held} - for_good - set(keep)
+        # After a silence it is not known any more by which way they were opened.
+        ways = (state.protocol,) if state.protocol in self._ways else tuple(self._ways)
+        for way in ways if leased else ():
+            self._unmap(way, leased)
+        return released(state, self._unmap(LASTING, for_good) if for_good else (), keep)
+
+    def _unmap(self, way: str, ports: Collection[Port]) -> tuple[Port, ...]:
+        """Those that are closed now."""
+        given: list[Port] = []
+        if way not in self._ways:
+            return ()
         try:
-            mapper = self._ways[state.protocol]()
-            for one in state.held:
-                mapper.unmap(one.port)
+            mapper = self._ways[way]()
         except Refused as error:
-            logger.warning("the router did not take back a port: %s", error)
+            logger.warning("the router cannot be asked by %s: %s", way, error)
+            return ()
+        try:
+            for port in sorted(ports):
+                try:
+                    mapper.unmap(port)
+                    given.append(port)
+                except Refused as error:
+                    logger.warning("the router did not take back %d: %s", port.external, error)
+                    if error.cause is Cause.SILENT:
+                        break  # it would be waited for again
         finally:
-            if mapper is not None:
-                mapper.close()
-        return State(former=state.former, requests=state.requests)
+            mapper.close()
+        return tuple(given)
 
     def _run(self, state: State, facts: Facts) -> State:
         while True:
@@ -133,13 +153,15 @@ class Keeper:
     def _judge(
         self, state: State, facts: Facts, mapper: Mapper, epoch: int | None, address: str | None
     ) -> Facts:
+        heard = self._clock.monotonic()
         held = tuple(one.port for one in state.held if one.listed)
         try:
             entries = mapper.holders(held) if held else None
         except Refused as error:
             logger.debug("the router does not show its table: %s", error)
             entries = None
-        return replace(facts, look=Look(epoch=epoch, address=address, entries=entries))
+        look = Look(heard=heard, epoch=epoch, address=address, entries=entries)
+        return replace(facts, look=look)
 
     def _map(self, state: State, facts: Facts, step: Plan) -> State:
         assert facts.look is not None
@@ -169,10 +191,8 @@ class Keeper:
 
 def _silent(state: State, facts: Facts, refused: Refused) -> State:
     """Nobody answered: search anew next time. What is held may still stand until its lease ends."""
-    problems = tuple(
-        Problem(port=port, cause=refused.cause, said=refused.said) for port in facts.wanted
-    )
-    return replace(state, protocol="", spoke="", address="", problems=problems)
+    state = replace(state, protocol="", spoke="", address="")
+    return refused_all(state, facts.wanted, refused)
 
 
 def _telling(refusals: list[Refused]) -> Refused:

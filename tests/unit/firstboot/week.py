@@ -316,6 +316,7 @@ class Week:
             place=lambda: Place(gateway=HERE, lan=HERE, interface="lo"),
             ways=lambda _place, **_: {"pcp": self._pcp, "nat-pmp": self._natpmp},
             ways6=lambda _place: {},
+            redirect=lambda **_: None,
         )
 
     def _pcp(self) -> Mapper:

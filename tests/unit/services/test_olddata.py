@@ -192,7 +192,7 @@ def test_ports_that_were_opened_for_good_are_given_back_first(
         assert left is None
         return
     assert left is not None
-    assert (left.ports.held, left.ports.former) == (held[:1], ("192.0.2.7",))
+    assert (left.ports.left, left.ports.former) == (PORTS[:1], ("192.0.2.7",))
     # What the unit does, with a router that has that line and one of somebody else's.
     with IgdGateway() as gateway:
         for port, client in ((80, "192.0.2.7"), (443, "192.0.2.66")):
@@ -205,9 +205,10 @@ def test_ports_that_were_opened_for_good_are_given_back_first(
             ways=lambda _place, former: {
                 "igd": lambda: Igd("127.0.0.1", location=gateway.location, former=former)
             },
+            redirect=lambda **_: None,
         )
         assert keep_ports(machine.paths, RecordedUnits(), world=world) == 0
         assert set(gateway.table) == {443}
     left = load_result(machine.paths, PORTMAP, PortmapResult)
     assert left is not None
-    assert left.ports.held == ()
+    assert (left.ports.held, left.ports.left) == ((), ())

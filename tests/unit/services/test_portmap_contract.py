@@ -20,6 +20,7 @@ from services.portmap.contract import (
     mapped,
     plan,
 )
+from services.portmap.igd import Igd
 from services.portmap.keeper import Keeper
 from services.portmap.mapper import PORTS, Entry, Granted, Mapper, Port
 from services.portmap.natpmp import NatPmp
@@ -127,7 +128,6 @@ def test_a_week_by_upnp(clock: FakeClock) -> None:
 
 def test_a_mapping_for_good_is_made_once(clock: FakeClock) -> None:
     with IgdGateway(permanent_only=True) as gateway:
-        from services.portmap.igd import Igd
 
         def make() -> Mapper:
             return Igd(HERE, location=gateway.location)
@@ -141,7 +141,52 @@ def test_a_mapping_for_good_is_made_once(clock: FakeClock) -> None:
         assert gateway.asked["AddPortMapping"] == 2 * 3  # each asked with a lease first
         state = keeper.release(state)
         assert gateway.table == {}
-        assert state.held == ()
+        assert (state.held, state.left) == ((), ())
+
+
+def test_what_is_open_for_good_is_not_forgotten(clock: FakeClock) -> None:
+    """The router refuses one, is silent for hours, and then somebody chooses the home only."""
+    with IgdGateway(permanent_only=True) as gateway:
+        keeper = Keeper({"igd": lambda: Igd(HERE, location=gateway.location)}, clock)
+        state = keeper.run(State(), FACTS)
+        gateway.refuse["DeletePortMapping"] = 606
+        refused = keeper.release(state)
+        assert set(refused.left) == set(PORTS)
+        assert gateway.asked["DeletePortMapping"] == len(PORTS), "one refusal is not all of them"
+        for _ in range(5):
+            clock.sleep(HOUR)
+            state = Keeper({"igd": nobody}, clock).run(state, FACTS)
+        assert (state.held, state.protocol) == ((), "")
+        away = Keeper({"igd": nobody}, clock).release(state)
+        assert set(away.left) == set(PORTS)
+        gateway.refuse.clear()
+        # Another boot of ours; the address is the same.
+        moved = keeper.run(away, replace(FACTS, boot="b2", wanted=()))
+        assert keeper.release(moved).left == ()
+        assert gateway.table == {}
+
+
+def nobody() -> Mapper:
+    return Igd(HERE, location=f"http://{HERE}:9/root.xml")
+
+
+def test_only_what_is_not_wanted_any_more_is_given_back(clock: FakeClock) -> None:
+    with IgdGateway(permanent_only=True) as gateway:
+        keeper = Keeper({"igd": lambda: Igd(HERE, location=gateway.location)}, clock)
+        state = keeper.release(keeper.run(State(), FACTS), keep=PORTS[1:2])
+        assert set(gateway.table) == {PORTS[1].external}
+        assert [one.port for one in state.held] == [*state.left] == [PORTS[1]]
+        gateway.permanent_only = False
+        state = mapped(state, PORTS[1], Granted(lease=3600), clock.now)
+        assert state.left == (), "it ends by itself now"
+
+
+def test_after_a_silence_every_way_is_asked_to_close(clock: FakeClock) -> None:
+    with UdpGateway(clock) as gateway:
+        keeper = Keeper({"pcp": pcp(gateway), "igd": nobody}, clock)
+        state = replace(keeper.run(State(), FACTS), protocol="")
+        assert keeper.release(state).held == ()
+        assert gateway.open_ports() == {}
 
 
 def test_a_silent_router_is_searched_for_until_it_is_back(clock: FakeClock) -> None:
@@ -180,8 +225,6 @@ def test_a_new_address_without_a_new_count_of_seconds(clock: FakeClock) -> None:
 def test_the_order_is_pcp_natpmp_igd(clock: FakeClock) -> None:
     """And what the best refuses, the next is asked for."""
     with UdpGateway(clock, room=0) as full, IgdGateway() as igd:
-        from services.portmap.igd import Igd
-
         ways = {"pcp": pcp(full), "nat-pmp": natpmp(full),
                 "igd": lambda: Igd(HERE, location=igd.location)}  # fmt: skip
         state = Keeper(ways, clock).run(State(), FACTS)
@@ -226,7 +269,7 @@ def test_the_routers_seconds(clock: FakeClock, seconds: float, epoch: int, resta
     """RFC 6887 section 8.5: they must go on as ours do, to within a sixteenth and two seconds."""
     state = held(clock)
     clock.sleep(seconds)
-    assert is_restarted(state, Look(epoch=epoch), clock.now) is restarted
+    assert is_restarted(state, Look(heard=clock.now, epoch=epoch)) is restarted
 
 
 def test_a_pause_ends_when_the_owner_asks(clock: FakeClock) -> None:
@@ -260,3 +303,6 @@ def test_a_router_is_not_asked_before_it_wants_to_be(clock: FakeClock) -> None:
     refused = Refused(Cause.FULL, retry_seconds=1800)
     state = mapped(State(), Port(external=1, internal=1), refused, clock.now)
     assert state.retry == clock.now + 1800
+    refused = Refused(Cause.FULL, retry_seconds=0xFFFFFFFF)
+    state = mapped(State(), Port(external=1, internal=1), refused, clock.now)
+    assert state.retry == clock.now + LONGEST_PAUSE, "not for a hundred years"

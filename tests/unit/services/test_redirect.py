@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from services.redirect import home_networks, render_rules
 
+STATIC = Path(__file__).parents[3] / "overlays/base/usr/share/hearth/strangers.nft"
 # As Linux shows it: an on-link prefix, a route behind the router, loopback, multicast, the default.
 ROUTES = """\
 20010db8000100020000000000000000 40 00000000000000000000000000000000 00 00000000000000000000000000000000 00000100 00000001 00000000 00000001     eth0
@@ -32,10 +35,16 @@ def test_a_default_route_without_a_router_does_not_make_the_world_our_home() -> 
 
 
 def test_rules_replace_our_table_and_touch_no_other() -> None:
-    rules = render_rules(("fe80::/10", "2001:db8::/64"))
-    assert rules.startswith("table ip6 hearth_public {}\ndelete table ip6 hearth_public\n")
-    assert "ip6 saddr { fe80::/10, 2001:db8::/64 } return" in rules
-    assert "80 : 8080" in rules
-    assert "443 : 8443" in rules
-    assert rules.count("table") == 3
-    assert render_rules(None).count("table") == 2
+    for is_served in (True, False):
+        rules = render_rules(("fe80::/10", "2001:db8::/64"), is_served=is_served)
+        assert rules.startswith("table ip6 hearth_public {}\ndelete table ip6 hearth_public\n")
+        assert "ip6 saddr { fe80::/10, 2001:db8::/64 } accept" in rules
+        assert rules.count("table") == 3
+        assert ("80 : 8080" in rules) is ("443 : 8443" in rules) is is_served
+        assert ("tcp dport { 8448 } accept" in rules) is is_served
+
+
+def test_the_rules_of_the_first_second_are_the_strictest() -> None:
+    assert STATIC.read_text() == "#!/usr/sbin/nft -f\n" + render_rules(
+        ("fe80::/10", "fc00::/7"), is_served=False
+    )
