@@ -112,8 +112,8 @@ def change_way(paths: Paths, units: Units, asked: Asked) -> int:
     save(paths, replace(settings, public=after))
     if after.way is Way.TUNNEL:
         logger.info("hearthctl tunnel script prints what has to be pasted on the rented server")
-    put_in_place(paths, units, settings)
     leave(units, public, after)
+    put_in_place(paths, units, settings)
     problems = enter(paths, units)
     table = {"way": after.way.value, "port": after.port, "problems": problems}
     _say(asked, table, "".join(f"not yet: {one}\n" for one in problems) or "the world can get in\n")
@@ -138,7 +138,10 @@ def judge(settings: Settings, public: Public, asked: Asked) -> Public:
 
 
 def leave(units: Units, before: Public, after: Public) -> None:
-    """What an apply does not end by itself; ports are given back by their job's next run."""
+    """What an apply does not end by itself; ports are given back by their job's next run.
+
+    Before an apply: the tunnel is taken down by the files that brought it up.
+    """
     from services.tunnel.place import UNIT
 
     if before.way is Way.TUNNEL and after.way is not Way.TUNNEL and units.is_active(UNIT):
@@ -159,11 +162,14 @@ def put_in_place(paths: Paths, units: Units, before: Settings) -> None:
     """The configuration of new settings; one that its checker refuses brings back the old ones."""
     from firstboot.door import ui_owner
     from services.configuration import apply_configuration
+    from services.tunnel.place import UNIT, find_tunnel
 
     try:
         apply_configuration(paths, units)
     except CheckerError:
         save_toml(before, paths.settings, mode=0o640, owner=ui_owner())
+        if find_tunnel(before) is not None:
+            units.start(UNIT, wait=False)
         raise
 
 

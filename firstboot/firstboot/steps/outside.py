@@ -17,6 +17,7 @@ from appliance.log import logger
 from appliance.settings import Way
 from firstboot.outside import certificate_fact, name_fact, tunnel_fact, way_fact
 from firstboot.steps.context import Context, NotYetError
+from services.tunnel.place import UNIT as TUNNEL
 
 TARGET = "hearth-public.target"
 # Hands are shaken within a second; finding out why they are not takes longer.
@@ -46,11 +47,13 @@ class StartTunnel:
     title: str = "Connecting with your rented server"
 
     def is_done(self, context: Context) -> bool:
-        return tunnel_fact(context.paths).judgement is Judgement.GOOD
+        """The last word of a keeper that was stopped stays readable, and may be a good one."""
+        is_kept = context.units.is_active(TUNNEL)
+        return is_kept and tunnel_fact(context.paths).judgement is Judgement.GOOD
 
     def apply(self, context: Context) -> None:
         context.report("Waiting for the rented server's answer")
-        _run_job(context, "hearth-tunnel.service", lambda: _settled_tunnel(context))
+        _run_job(context, TUNNEL, lambda: _settled_tunnel(context))
 
 
 def _settled_tunnel(context: Context) -> Outside:
