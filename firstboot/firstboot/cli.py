@@ -106,6 +106,7 @@ def _add_internal(add: Callable[..., argparse.ArgumentParser]) -> None:
     portmap = add("portmap", _portmap)
     portmap.add_argument("--release", action="store_true")
     portmap.add_argument("--urgent", action="store_true")
+    add("strangers", _strangers)
     add("acme", _acme)
     add("ddns-check", _ddns_check)
     add("slot-good", _slot_good)
@@ -157,6 +158,12 @@ def _portmap(paths: Paths, options: argparse.Namespace) -> int:
     if options.release:
         return release_ports(paths)
     return keep_ports(paths, SystemdUnits(), urgent=options.urgent)
+
+
+def _strangers(paths: Paths, _options: argparse.Namespace) -> int:
+    from firstboot.strangers import keep_strangers_out
+
+    return keep_strangers_out(paths)
 
 
 def _agent(paths: Paths, _options: argparse.Namespace) -> int:

@@ -10,6 +10,7 @@ from appliance.run import run
 
 START_SECONDS = 30
 GIVE_BACK_SECONDS = 60
+NEIGHBOURS = "hearth-neighbours.service"
 
 
 class Host(Protocol):
@@ -45,6 +46,10 @@ class Host(Protocol):
         """Start the unit that issues a certificate where one is due. Returns at once."""
         ...
 
+    def note_neighbours(self) -> None:
+        """Start the unit that tells strangers from the home network anew. Never raises."""
+        ...
+
     def reboot(self) -> None: ...
 
 
@@ -77,6 +82,13 @@ class SystemHost:
 
     def renew_certificate(self) -> None:
         self._start("hearth-certificate.service")
+
+    def note_neighbours(self) -> None:
+        try:
+            # One that runs may have read the networks before their change.
+            run(["systemctl", "restart", "--no-block", NEIGHBOURS], timeout=START_SECONDS)
+        except HearthError as error:
+            logger.warning("the rules for strangers stay as they were: %s", error.message)
 
     def reboot(self) -> None:
         run(["systemctl", "reboot", "--no-block"], timeout=START_SECONDS)

@@ -22,6 +22,7 @@ from firstboot.screen import View
 from services.filewatch import FileWatch
 from services.mdns import Alias, OwnName
 from services.network import local_addresses, open_netlink
+from services.redirect import ROUTES, home_networks, read_networks
 from services.resolver import network_state, update_resolver
 from services.ssh import enable_ssh
 
@@ -40,6 +41,7 @@ class Watch:
         self._console = Console(agent.paths)
         self._own = OwnName(socket.gethostname())
         self._renewal = Renewal(agent.paths, agent.host)
+        self._neighbours = home_networks("")
         self._netlink = open_netlink()
         agent.paths.certificates.mkdir(mode=0o751, exist_ok=True)
         wanted = (agent.paths.hearth, agent.paths.certificates, network_state(agent.paths).parent)
@@ -81,6 +83,7 @@ class Watch:
         if addresses:
             self._own.refresh((addresses, self._alias.is_established))
         self._renewal.look(addresses, self._agent.setup.phase)
+        self._look_at_neighbours()
         if not self._agent.is_prepared:
             return  # it wakes us when it is, and then there is a claim code to show
         code = self._agent.gate.claim_code
@@ -91,6 +94,13 @@ class Watch:
                 code_file=code.on_bootfs,
             )
         )
+
+    def _look_at_neighbours(self) -> None:
+        """What came at the machine's start knows no network of ours yet; routers change theirs."""
+        found = read_networks(self._paths.root / ROUTES.relative_to("/"))
+        if found != self._neighbours:
+            self._neighbours = found
+            self._agent.host.note_neighbours()
 
     def _wait(self) -> None:
         watched = (self._alias, self._own, self._renewal)

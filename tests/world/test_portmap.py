@@ -15,7 +15,7 @@ import pytest
 from appliance.deadline import wait_until
 from world.internet.home import map_port
 from world.internet.impostor import OUTSIDE as IMPOSTOR
-from world.internet.options import VARIANTS, Igd, Line, RouterOptions, Udp
+from world.internet.options import VARIANTS, Igd, Ipv6, Line, RouterOptions, Udp
 from world.internet.places import (
     CGNAT_ADDRESS,
     ECHO_URLS,
@@ -28,6 +28,7 @@ from world.internet.places import (
 from world.internet.world import World
 from world.patience import stretched
 from world.test_internet import answer, call
+from world.tree import REPOSITORY
 
 pytestmark = [pytest.mark.world, pytest.mark.timeout(300)]
 
@@ -43,6 +44,7 @@ reach = "public"
 [public]
 """
 ROOT = "/srv/root"
+STRICTEST = REPOSITORY / "overlays/base/usr/share/hearth/strangers.nft"
 VERDICT_SECONDS = 10.0  # issue 3, "Numbers"
 
 
@@ -229,11 +231,15 @@ def test_nothing_is_asked_for_what_is_not_due(tmp_path: Path) -> None:
 def count_questions(world: World) -> None:
     """Packets by PCP, NAT-PMP and SSDP, as the router's own kernel counts them."""
     assert world.router is not None
-    rules = (
-        "table inet asked { counter heard {}; chain in { type filter hook input priority -10; "
-        "udp dport { 5351, 1900 } counter name heard; } }"
-    )
-    world.router.host.run(["nft", rules])
+    rules = """table inet asked {
+        counter heard { }
+        chain in {
+            type filter hook input priority -10;
+            udp dport { 5351, 1900 } counter name heard
+        }
+    }
+    """
+    world.router.host.run(["nft", "-f", "-"], input=rules)
 
 
 def questions(world: World) -> int:
@@ -341,6 +347,34 @@ def test_an_ipv6_firewall_is_opened_and_leads_to_the_public_listeners_only(tmp_p
         rules = world.lan.run(["nft", "list", "table", "ip6", "hearth_public"]).stdout
         assert "reject" in rules
         assert "redirect" not in rules
+
+
+@pytest.mark.parametrize("way", ["ports", "home", "lan"])
+def test_without_a_firewall_strangers_get_no_more_over_ipv6(tmp_path: Path, way: str) -> None:
+    """The router lets everything in: pages, SSH, homeserver, whatever listens."""
+    with home(tmp_path, RouterOptions(ipv6=Ipv6.OPEN)) as (world, job):
+        address = wait_for_ipv6(world)
+        for port in (22, 443, 8443, 8448):
+            answer(world.lan, port)
+        neighbour = world.add_machine("neighbour")
+        wait_until(lambda: call(neighbour, address, 22), seconds=20, what="IPv6 next door")
+        assert call(world.wan.host, address, 22), "nothing in between"
+        # From the machine's start on, when it knows no network yet.
+        world.lan.run(["nft", "-f", "-"], input=STRICTEST.read_text())
+        assert not call(world.wan.host, address, 22)
+        if way == "lan":
+            job.settings.write_text(SETTINGS.replace("[public]", "").replace("public", "lan"))
+            assert job.hearthctl("strangers").returncode == 0
+        else:
+            job.settings.write_text(f'{SETTINGS}way = "{way}"\n')
+            job.run()
+        heard = {port for port in (22, 443, 8443, 8448) if call(world.wan.host, address, port)}
+        assert heard == ({443, 8448} if way == "ports" else set())
+        for port in (22, 443, 8448):
+            assert call(neighbour, address, port), port
+        if way == "ports":
+            world.lan.stop("answerer-8443")
+            assert not call(world.wan.host, address, 443), "led away from the pages"
 
 
 def wait_for_ipv6(world: World) -> str:

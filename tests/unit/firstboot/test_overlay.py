@@ -128,6 +128,8 @@ def test_what_waits_for_the_configuration_does_not_start_before_it(unit: str) ->
         ("hearth-ddns", 50),
         ("hearth-ddns-check", 50),
         ("hearth-portmap", 50),
+        ("hearth-strangers", 50),
+        ("hearth-neighbours", 50),
         ("hearth-network-check", 50),
         ("hearth-router", 30),
         ("hearth-tunnel", 30),

@@ -163,6 +163,27 @@ def test_a_new_address_starts_the_certificates_unit(
     )
 
 
+def test_a_new_network_over_ipv6_starts_the_unit_that_knows_neighbours(
+    box: Box, start: Callable[..., subprocess.Popen[str]]
+) -> None:
+    """A neighbour's address of a prefix that has just come is a stranger's until then."""
+    routes = box.paths.root / "proc/net/ipv6_route"
+    routes.parent.mkdir(parents=True)
+    routes.write_text("")
+    start()
+    wait_until(lambda: box.serial_says("claim code"), seconds=20, what="the console")
+    calls = box.paths.root / "systemctl"
+    assert not calls.exists(), "what stands from the start fits"
+    zero = "00000000000000000000000000000000"
+    prefix = f"20010db8000100020000000000000000 40 {zero} 00 {zero} 00000100 00000001 00000000"
+    routes.write_text(f"{prefix} 00000001     eth0\n")
+    save_state(State(phase=Phase.SETUP), box.paths.state)  # any news; netlink's is not ours to make
+    wanted = "restart --no-block hearth-neighbours.service"
+    wait_until(
+        lambda: calls.exists() and wanted in calls.read_text(), seconds=20, what="the unit's start"
+    )
+
+
 def test_name_servers_are_written_when_the_network_says_them(
     box: Box, start: Callable[..., subprocess.Popen[str]]
 ) -> None:

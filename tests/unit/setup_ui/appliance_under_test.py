@@ -93,6 +93,9 @@ class GroundedHost:
     def renew_certificate(self) -> None:
         self.acts.append("renew")
 
+    def note_neighbours(self) -> None:
+        self.acts.append("neighbours")
+
     def reboot(self) -> None:
         self.acts.append("reboot")
 
