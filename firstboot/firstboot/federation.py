@@ -20,9 +20,10 @@ from appliance.settings import Settings, Way, load_settings
 from appliance.tables import to_table
 from firstboot.outside import ACME, certificate_fact
 from services.acme.contract import AcmeState
+from services.federation.advice import explain
 from services.federation.foreign import look_at
 from services.federation.inside import Eyes, look_inside, make_eyes
-from services.federation.judge import EXPLANATIONS, Facts, judge
+from services.federation.judge import Facts, judge
 from services.federation.parts import list_parts
 from services.federation.result import MEMORY, RESULT, FederationResult
 from services.federation.tester import (
@@ -40,7 +41,7 @@ from services.federation.tester import (
 from services.names import PublicNames, public_names
 from services.reach import PORTMAP, PortmapResult
 from services.results import load_result, save_result
-from services.ways import published
+from services.ways import published, wanted_pinholes, wanted_ports
 
 # When to look again, from the inside: that costs nobody anything.
 PAUSES = {
@@ -150,7 +151,7 @@ def examine(
     answer = valid_answer(memory, now, news)
     inside = look_inside(eyes, names, now=now)
     cause = judge(inside, answer, facts)
-    explanation = EXPLANATIONS[cause]
+    explanation = explain(cause, facts.public)
     return FederationResult(
         name=names.server,
         at=now,
@@ -174,10 +175,12 @@ def find_facts(paths: Paths, settings: Settings) -> Facts:
     except NetworkError:
         ours = ()  # the tunnel's other end has no address just now
     found = load_result(paths, PORTMAP, PortmapResult) or PortmapResult()
+    wanted = {*wanted_ports(public), *wanted_pinholes(public)}
     held = (*found.ports.held, *found.pinholes.held)
     return Facts(
+        public=public,
         is_certified=certificate_fact(paths, settings).judgement is Judgement.GOOD,
-        is_mapped=any(one.port.external == public.port for one in held),
+        is_mapped=any(one.port.external == public.port and one.port in wanted for one in held),
         ours=ours,
     )
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from appliance.answers import Judgement
+from appliance.settings import Public
 from services.federation.fetch import CERTIFICATE_FAULTS, Fault
 from services.federation.inside import Inside
 from services.federation.result import Cause
@@ -19,18 +20,20 @@ from services.portmap.causes import FORWARDS
 from services.wan import is_publishable
 
 GOOD, UNSURE, BAD = Judgement.GOOD, Judgement.UNSURE, Judgement.BAD
+THROUGH_THE_ROUTER = Public()
 SHUT = (Fault.REFUSED, Fault.UNREACHABLE)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Facts:
     """``ours`` are the addresses where the name is to lead; ``is_mapped``: the router says that it
-    forwards what comes in.
+    forwards what comes in; never so for a tunnel, whatever is left of an earlier way.
     """
 
     is_certified: bool
     is_mapped: bool
     ours: tuple[str, ...] = ()
+    public: Public = THROUGH_THE_ROUTER
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +43,7 @@ class Explanation:
     next_step: str = ""
 
 
+# As for a router's ports; what helps on another way in is in services.federation.advice.
 BY_ITSELF = "wait; it is looked at again by itself"
 EXPLANATIONS = {
     Cause.GOOD: Explanation(

@@ -13,7 +13,7 @@ import pytest
 from appliance.answers import Judgement
 from appliance.errors import NetworkError
 from appliance.paths import Paths
-from appliance.settings import Public, Reach, Way, load_settings, save_toml
+from appliance.settings import Public, Reach, Tunnel, Way, load_settings, save_toml
 from appliance.state import Phase, State, save_state
 from firstboot.doctor import run as examine
 from firstboot.federation import PAUSES, Outdoors, Plan, check_own, plan, run_check
@@ -173,6 +173,19 @@ def test_a_lying_router(box: Box) -> None:
     [finding] = examine(box.paths, RecordedUnits(), checks=[FederationCheck()]).findings
     assert finding.verdict is Verdict.FAIL
     assert f"{OURS}:443: no answer in time" in finding.evidence
+
+
+def test_behind_a_tunnel_nobody_is_sent_to_the_router(box: Box) -> None:
+    """Even where the router's ports of before have not been given back yet."""
+    box.publish(Public(way=Way.TUNNEL, tunnel=Tunnel(server=OURS), sub_names=True))
+    box.outside.answer = SILENT
+    found = box.check()
+    assert found is not None
+    assert (found.judgement, found.cause) == (Judgement.BAD, Cause.CLOSED)
+    assert "rented server" in found.sentence
+    assert "router" not in found.sentence + found.next_step
+    [finding] = examine(box.paths, RecordedUnits(), checks=[FederationCheck()]).findings
+    assert finding.hint == found.next_step
 
 
 def test_a_tester_that_is_away(box: Box) -> None:
