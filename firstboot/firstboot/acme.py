@@ -24,7 +24,8 @@ from appliance.errors import (
 )
 from appliance.log import logger, progress
 from appliance.paths import Paths
-from appliance.settings import Settings, load_secrets, load_settings
+from appliance.secretfile import load_both
+from appliance.settings import Secrets, Settings
 from firstboot.status import is_clock_synchronised
 from services import proxy
 from services.acme.account import LETS_ENCRYPT, LETS_ENCRYPT_STAGING, Authority, connect
@@ -68,7 +69,7 @@ def look_after_certificate(
     authorities: Authorities | None = None,
 ) -> AcmeState | None:
     """Do what is due now; None where no public certificate is wanted. Errors are in the result."""
-    settings = load_settings(paths.settings)
+    settings, secrets = load_both(paths)
     names = public_names(settings) if settings else None
     if settings is None or names is None:
         return None
@@ -78,7 +79,7 @@ def look_after_certificate(
     with (paths.runtime / "acme.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         before = load_state(paths)
-        answerer = find_answerer(paths, settings, before.method)
+        answerer = find_answerer(paths, settings, secrets, before.method)
         wanted = Wanted(names=names.all, method=answerer.kind)
         # What an earlier wish met with is no news of this one, also where nothing is to be done.
         state = renewed_for(before, wanted)
@@ -101,7 +102,7 @@ def load_state(paths: Paths) -> AcmeState:
     return replace(state, certified=(), ends=0.0, renew_at=0.0)
 
 
-def find_answerer(paths: Paths, settings: Settings, before: str) -> Answerer:
+def find_answerer(paths: Paths, settings: Settings, secrets: Secrets, before: str) -> Answerer:
     """How the names are proved now; ``before`` is the method of the last attempt."""
     public, names = settings.public, public_names(settings)
     assert public is not None
@@ -109,7 +110,6 @@ def find_answerer(paths: Paths, settings: Settings, before: str) -> Answerer:
     if choose_challenge(paths, public, names, before) == HTTP_01:
         return Webroot(paths)
     assert public.ddns is not None
-    secrets = load_secrets(paths.secrets)
     client = make_client(public.ddns, secrets)
     return DnsAnswerer(client=bind(paths, client, public.ddns, secrets, time), clock=time)
 

@@ -13,6 +13,7 @@ from appliance.answers import OWN_DNS, Judgement
 from appliance.errors import HearthError, NetworkError, StateError
 from appliance.log import logger
 from appliance.paths import Paths
+from appliance.secretfile import hold_secrets
 from appliance.settings import Ddns, Secrets, load_secrets
 from firstboot.draft import DraftBook
 from firstboot.stored import StoredDraft, public_settings
@@ -52,7 +53,8 @@ class Outdoors:
 
 def check_address(paths: Paths, outdoors: Outdoors | None = None) -> AddressCheck:
     """Try the draft's answers and leave the result. Raises StateError when there are none."""
-    draft = DraftBook(paths).load()
+    with hold_secrets(paths):
+        draft, secrets = DraftBook(paths).load(), load_secrets(paths.secrets)
     if not draft.provider:
         raise StateError("There is no answer to check yet.", hint="answer page 'address' first")
     inspection = Inspection(draft, outdoors or Outdoors())
@@ -60,7 +62,7 @@ def check_address(paths: Paths, outdoors: Outdoors | None = None) -> AddressChec
         if draft.provider == OWN_DNS:
             found = inspection.judge_name(load_wan(paths))
         else:
-            found = inspection.try_account(load_secrets(paths.secrets))
+            found = inspection.try_account(secrets)
     except HearthError as error:
         found = inspection.say(
             Judgement.BAD, "failed", error.message, next_step=error.hint or "check again later"

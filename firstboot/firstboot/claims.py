@@ -14,7 +14,8 @@ from appliance.atomic import write_atomic
 from appliance.errors import StateError
 from appliance.log import logger
 from appliance.paths import Paths
-from appliance.settings import load_secrets, save_toml
+from appliance.secretfile import change_secrets
+from appliance.settings import load_secrets
 from firstboot.codes import is_same_code, make_code, normalise_code, show_code
 from services.bootfs import CLAIM_CODE_FILE, read_file, remove_file, write_file
 from services.passwords import hash_secret, verify_secret
@@ -85,8 +86,7 @@ class ClaimCode:
         self.mark_used()
 
     def _store_hash(self, hashed: str) -> None:
-        secrets = replace(load_secrets(self._paths.secrets), claim_hash=hashed)
-        save_toml(secrets, self._paths.secrets, mode=0o600)
+        change_secrets(self._paths, lambda known: replace(known, claim_hash=hashed))
 
     def _write_bootfs(self) -> None:
         try:

@@ -14,7 +14,8 @@ from appliance.deadline import WallClock, wait_until
 from appliance.errors import DeadlineError, NetworkError
 from appliance.log import logger
 from appliance.paths import Paths
-from appliance.settings import Ddns, Secrets, Settings, Way, load_secrets, load_settings
+from appliance.secretfile import load_both
+from appliance.settings import Ddns, Secrets, Settings, Way
 from services.ddns import contract
 from services.ddns.client import Client
 from services.ddns.contract import Adopt, Rest, Stop, Update, Wait, Wanted
@@ -65,11 +66,12 @@ def follow_address(
 
     ``again``: the owner says that what the provider refused is mended.
     """
-    settings = load_settings(paths.settings)
-    if settings is None or settings.public is None or settings.public.ddns is None:
-        return None
-    secrets, world = load_secrets(paths.secrets), world or World()
+    world = world or World()
     with hold_lock(paths):
+        # Here and not before: who waits may find another account than the one it came for.
+        settings, secrets = load_both(paths)
+        if settings is None or settings.public is None or settings.public.ddns is None:
+            return None
         job = Job(paths, settings, settings.public.ddns, secrets, world)
         result = job.run(again=again)
         if job.is_overtaken():

@@ -9,6 +9,7 @@ from appliance.answers import OWN_DNS
 from appliance.errors import ConflictError, FieldError, StateError
 from appliance.paths import Paths
 from appliance.protocol import Draft, SaveAddress
+from appliance.secretfile import change_secrets, hold_secrets, rewrite_secrets
 from appliance.settings import (
     Reach,
     Secrets,
@@ -93,7 +94,7 @@ class DraftBook:
         stored = self._next(revision, answers, also=("password",) if is_new else ())
         if is_new:
             # Before the draft: a cut in between leaves a password that the page asks for again.
-            self._save_password(secrets, password)
+            self._save_password(password)
         return self._store(stored)
 
     def save_server(self, revision: int, name: str, reach: Reach) -> Draft:
@@ -126,12 +127,14 @@ class DraftBook:
         }
         is_new = judged.secret != secrets.ddns_secret
         stored = self._next(request.revision, answers, also=("ddns_secret",) if is_new else ())
-        if is_new:
-            secrets = replace(secrets, ddns_secret=judged.secret)
-            save_toml(secrets, self._paths.secrets, mode=0o600)
-        return self._store(
-            replace(stored, address_for=stored.server_name, address_note=judged.note)
-        )
+        stored = replace(stored, address_for=stored.server_name, address_note=judged.note)
+        with hold_secrets(self._paths):
+            if is_new:
+                # Whatever is cut short, no provider is ever shown another one's token.
+                rewrite_secrets(self._paths, lambda known: replace(known, ddns_secret=""))
+            self._store(stored)
+            rewrite_secrets(self._paths, lambda known: replace(known, ddns_secret=judged.secret))
+        return self.show()
 
     def save_way(self, revision: int, way: Way, port: int) -> Draft:
         from firstboot.way_answers import judge_way
@@ -164,11 +167,14 @@ class DraftBook:
         self._check_revision(stored, revision)
         check_owner_name(stored.owner_name)
         check_timezone(stored.timezone)
-        if not load_secrets(self._paths.secrets).pending_password:
+        secrets = load_secrets(self._paths.secrets)
+        if not secrets.pending_password:
             raise FieldError("password", "Choose a password.")
         check_server_name(stored.server_name, stored.reach)
         if stored.is_public and not stored.has_address:
             raise FieldError("provider", "Choose what makes the name lead here.")
+        if stored.is_public and stored.provider != OWN_DNS and not secrets.ddns_secret:
+            raise FieldError("secret", "The token or password of the provider is missing.")
         if stored.is_public:
             from firstboot.way_answers import judge_way
 
@@ -179,14 +185,14 @@ class DraftBook:
 
     def drop_unused(self) -> None:
         """A token of a provider that is not used after all, keys of a tunnel that is not."""
-        stored, secrets = self.load(), load_secrets(self._paths.secrets)
-        used = secrets
-        if not (stored.is_public and stored.provider != OWN_DNS):
-            used = replace(used, ddns_secret="")
-        if stored.tunnel is None:
-            used = forget_keys(used)
-        if used != secrets:
-            save_toml(used, self._paths.secrets, mode=0o600)
+        stored = self.load()
+
+        def keep_used(secrets: Secrets) -> Secrets:
+            if not (stored.is_public and stored.provider != OWN_DNS):
+                secrets = replace(secrets, ddns_secret="")
+            return forget_keys(secrets) if stored.tunnel is None else secrets
+
+        change_secrets(self._paths, keep_used)
 
     def forget(self) -> None:
         self._paths.draft.unlink(missing_ok=True)
@@ -222,8 +228,9 @@ class DraftBook:
             save_toml(stored, self._paths.draft, mode=0o600)
         return self.show()
 
-    def _save_password(self, secrets: Secrets, password: str) -> None:
-        secrets = replace(
-            secrets, owner_password_hash=hash_secret(password), pending_password=password
+    def _save_password(self, password: str) -> None:
+        hashed = hash_secret(password)
+        change_secrets(
+            self._paths,
+            lambda known: replace(known, owner_password_hash=hashed, pending_password=password),
         )
-        save_toml(secrets, self._paths.secrets, mode=0o600)

@@ -9,9 +9,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from appliance.answers import OWN_DNS
-from appliance.errors import FieldError, UsageError
+from appliance.errors import CheckerError, FieldError, UsageError
 from appliance.log import logger
 from appliance.paths import Paths
+from appliance.secretfile import change_secrets, hold_secrets, rewrite_secrets
 from appliance.settings import Public, Secrets, Settings, load_secrets, save_toml
 from firstboot.privilege import require_root
 from services.units import Units
@@ -109,16 +110,17 @@ def change_account(paths: Paths, units: Units, asked: Asked) -> int:
     Returns 1 when the name does not lead here yet. Raises FieldError for what cannot be, or what
     the provider refuses; then nothing is changed.
     """
-    from firstboot.way_verbs import enter, load_public, put_in_place
+    from firstboot.way_verbs import enter, load_public
 
-    settings, public = load_public(paths)
-    change = judge(settings, public, asked, load_secrets(paths.secrets))
+    with hold_secrets(paths):
+        settings, public = load_public(paths)
+        secrets = load_secrets(paths.secrets)
+    change = judge(settings, public, asked, secrets)
     change = try_account(paths, change)
     if asked.dry_run:
         _say(asked, change, ())
         return 0
-    save(paths, settings, change)
-    put_in_place(paths, units, settings)
+    save(paths, units, settings, change)
     problems = tuple(enter(paths, units))
     _say(asked, change, problems)
     return 1 if problems else 0
@@ -179,17 +181,29 @@ def try_account(paths: Paths, change: Change) -> Change:
     return replace(change, checked=said)
 
 
-def save(paths: Paths, before: Settings, change: Change) -> None:
-    """In an order in which no cut ever shows one provider's token to another one."""
+def save(paths: Paths, units: Units, before: Settings, change: Change) -> None:
+    """In an order in which no cut ever shows one provider's token to another one.
+
+    Raises CheckerError for settings that a checker refuses; then all is as it was.
+    """
     from firstboot.door import ui_owner
+    from firstboot.way_verbs import put_in_place
     from services.ddns.result import hold_lock
 
     with hold_lock(paths):
-        secrets = load_secrets(paths.secrets)
-        if change.settings.public != before.public:
-            save_toml(replace(secrets, ddns_secret=""), paths.secrets, mode=0o600)
-            save_toml(change.settings, paths.settings, mode=0o640, owner=ui_owner())
-        save_toml(replace(secrets, ddns_secret=change.secret), paths.secrets, mode=0o600)
+        with hold_secrets(paths):
+            former = load_secrets(paths.secrets).ddns_secret
+            if change.settings.public != before.public:
+                rewrite_secrets(paths, lambda known: replace(known, ddns_secret=""))
+                save_toml(change.settings, paths.settings, mode=0o640, owner=ui_owner())
+        token = change.secret
+        try:
+            put_in_place(paths, units, before)
+        except CheckerError:
+            token = former
+            raise
+        finally:
+            change_secrets(paths, lambda known: replace(known, ddns_secret=token))
 
 
 def _say(asked: Asked, change: Change, problems: tuple[str, ...]) -> None:

@@ -10,7 +10,8 @@ from dataclasses import replace
 from appliance.errors import StateError
 from appliance.log import logger
 from appliance.paths import Paths
-from appliance.settings import Secrets, Settings, Tunnel, load_secrets, load_settings, save_toml
+from appliance.secretfile import change_secrets
+from appliance.settings import Secrets, Settings, Tunnel, load_secrets, load_settings
 from appliance.state import Phase, load_state
 from appliance.tables import to_table
 from services.configuration import apply_configuration
@@ -70,7 +71,7 @@ def print_script(paths: Paths) -> int:
 def change_keys(paths: Paths, units: Units) -> int:
     """New keys at once on our side: the tunnel is dead until the new script has run over there."""
     _tunnel(paths)
-    save_secrets(paths, make_keys(load_secrets(paths.secrets)))
+    change_secrets(paths, make_keys)
     apply_configuration(paths, units)
     logger.info("the tunnel works again as soon as this is pasted on the rented server")
     return print_script(paths)
@@ -84,13 +85,14 @@ def forget_foreign_key(paths: Paths, settings: Settings) -> bool:
         return False
     if not is_tunnel_alive(paths):
         return False
-    save_secrets(paths, replace(secrets, tunnel_vps_key=""))
+
+    def forget(known: Secrets) -> Secrets:
+        is_same = known.tunnel_vps_key == secrets.tunnel_vps_key  # no new ones meanwhile
+        return replace(known, tunnel_vps_key="") if is_same else known
+
+    change_secrets(paths, forget)
     logger.info("the rented server's key is forgotten here")
     return True
-
-
-def save_secrets(paths: Paths, secrets: Secrets) -> None:
-    save_toml(secrets, paths.secrets, mode=0o600)
 
 
 def _tunnel(paths: Paths) -> Tunnel:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from appliance.errors import NetworkError
-from appliance.settings import save_toml
+from appliance.secretfile import change_secrets
 from firstboot.certificate import local_names
 from firstboot.steps.context import Context
 from services.authority import authority_certificate
@@ -36,6 +36,4 @@ class CheckEverything:
             if answer.status >= SERVER_ERROR:
                 message = f"https://{name} answers {answer.status} instead of the pages"
                 raise NetworkError(message, hint="look at: journalctl -u hearth-ui")
-        secrets = context.secrets
-        if secrets.pending_password:
-            save_toml(replace(secrets, pending_password=""), context.paths.secrets, mode=0o600)
+        change_secrets(context.paths, lambda known: replace(known, pending_password=""))

@@ -5,7 +5,8 @@ from __future__ import annotations
 import secrets
 from dataclasses import dataclass, replace
 
-from appliance.settings import save_toml
+from appliance.secretfile import change_secrets
+from appliance.settings import Secrets
 from firstboot.steps.context import Context
 from services.tunnel.keys import ensure_keys, has_keys
 from services.tunnel.place import find_tunnel
@@ -25,8 +26,11 @@ class MakeSecrets:
 
     def apply(self, context: Context) -> None:
         """Only missing ones: a new macaroon key would log everybody out."""
-        present = context.secrets
-        missing = {name: secrets.token_urlsafe(32) for name in NAMES if not getattr(present, name)}
-        save_toml(replace(present, **missing), context.paths.secrets, mode=0o600)
+        change_secrets(context.paths, _complete)
         if find_tunnel(context.settings) is not None:
             ensure_keys(context.paths)
+
+
+def _complete(present: Secrets) -> Secrets:
+    missing = {name: secrets.token_urlsafe(32) for name in NAMES if not getattr(present, name)}
+    return replace(present, **missing)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from appliance.errors import NetworkError
-from appliance.settings import load_secrets
+from appliance.secretfile import load_both
 from services.ddns.outcome import Kind, Outcome
 from services.ddns.result import RESULT, DdnsResult, account_mark, make_client
 from services.ddns.verify import Authorities, ServerAnswer, ask_addresses, find_authorities
@@ -22,10 +22,10 @@ class DdnsCheck:
     authorities: Callable[[str], Authorities] = find_authorities
 
     def run(self, examination: Examination) -> CheckResult:
-        public = examination.server.public
+        settings, secrets = load_both(examination.paths)
+        public = settings.public if settings else None
         if public is None or public.ddns is None:
             return passed("no name at a DDNS provider is set")
-        secrets = load_secrets(examination.paths.secrets)
         result = load_result(examination.paths, RESULT, DdnsResult) or DdnsResult()
         if result.contract.account != account_mark(public.ddns, secrets):
             result = DdnsResult()

@@ -7,7 +7,8 @@ import secrets as random
 from dataclasses import replace
 
 from appliance.paths import Paths
-from appliance.settings import Secrets, load_secrets, save_toml
+from appliance.secretfile import change_secrets
+from appliance.settings import Secrets
 
 KEY_BYTES = 32
 
@@ -26,11 +27,7 @@ def make_keys(secrets: Secrets) -> Secrets:
 
 def ensure_keys(paths: Paths) -> Secrets:
     """The secrets, with keys for a tunnel; made and saved where there are none yet."""
-    secrets = load_secrets(paths.secrets)
-    if not has_keys(secrets):
-        secrets = make_keys(secrets)
-        save_toml(secrets, paths.secrets, mode=0o600)
-    return secrets
+    return change_secrets(paths, lambda known: known if has_keys(known) else make_keys(known))
 
 
 def has_keys(secrets: Secrets) -> bool:

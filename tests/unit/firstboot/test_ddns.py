@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
+import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -28,7 +30,7 @@ from firstboot.doctor import find_checks
 from services.ddns.bound import BoundClient, bind
 from services.ddns.client import Client
 from services.ddns.outcome import Kind
-from services.ddns.result import DdnsResult, make_client
+from services.ddns.result import DdnsResult, hold_lock, make_client
 from services.ddns.verify import Authorities, find_authorities
 from services.portmap.contract import Held, State
 from services.portmap.mapper import PINHOLES
@@ -217,6 +219,21 @@ def test_provider_in_trouble_is_asked_again_later_and_the_owner_told(house: Hous
     assert waiting.next_at == START + 1800
     assert house.run(after=901).is_correct
     assert house.ledger.breaches == []
+
+
+def test_a_job_that_waited_uses_the_account_that_is_chosen_now(house: House) -> None:
+    """What it read before it waited would show one account's token to another one."""
+    house.choose("noip", secret="of another account")
+    found: list[DdnsResult] = []
+    job = threading.Thread(target=lambda: found.append(house.run()))
+    with hold_lock(house.paths):
+        job.start()
+        time.sleep(0.5)  # so that it waits, and has read whatever it reads before
+        assert not found
+        house.choose("noip")
+    job.join()
+    assert found[0].kind is Kind.GOOD
+    assert len(house.ledger.requests) == 1
 
 
 def test_the_owner_need_not_wait_for_what_a_stranger_asked_for(house: House) -> None:
