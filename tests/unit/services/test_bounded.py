@@ -105,6 +105,7 @@ def test_what_is_packed_has_a_status_all_the_same() -> None:
     with stranger(packed) as url:
         outcome = client_at("desec", url).update(HERE)
     assert (outcome.kind, outcome.retry_after) == (Kind.LIMITED, 600)
+    assert "packed" in outcome.said
 
 
 @pytest.mark.parametrize("provider", HTTP)
