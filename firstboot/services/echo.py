@@ -44,6 +44,9 @@ def ask_services(urls: Sequence[str], version: int = 4) -> tuple[Echo, ...]:
     No library has a limit for all of it: a name takes the resolver ten seconds on a dead line, and
     each of its addresses has a time of its own. What comes later is left to itself.
     """
+    if urls:
+        # A slow board takes seconds to load it, and those are not the services'.
+        import requests  # noqa: F401
     found: dict[str, Echo] = {}
 
     def ask(url: str) -> None:
