@@ -20,6 +20,7 @@ from appliance.deadline import wait_until
 from appliance.run import run
 from world.appliance import answer_wizard, boot, load_state, wait_for_setup
 from world.internet.ddns_endpoints import SECRET
+from world.internet.host import Host
 from world.internet.options import VARIANTS
 from world.internet.places import (
     KEYS,
@@ -197,6 +198,57 @@ def test_by_ipv6_alone(data: Path, tmp_path: Path) -> None:
                 assert home.reach(url, "-k", *far) == "", url
         # A neighbour gets the pages there.
         assert "Hearth" in home.world.lan.run(["curl", "-skL", f"https://[{address}]/"]).stdout
+
+
+PAGES = ("", "claim", "sign-in", "setup/you", "matrix.mobileconfig", "_synapse/admin/v1/users")
+
+
+def test_where_the_router_rewrites_sources_no_page_is_reached(data: Path, tmp_path: Path) -> None:
+    """Everybody out there looks like the router, which is a neighbour: the address tells nothing.
+
+    By address and by each name, with and without TLS, at every port that the router has opened.
+    """
+    with plugged("rewrites-source", data, tmp_path) as home:
+        home.choose(f"Public(ddns={DUCK}, sub_names=True)")
+        home.must("portmap", "ddns", "acme")
+        assert home.reach(f"https://{NAME}/.well-known/matrix/server"), "the way in is open"
+        to_router = ("--connect-to", f"::{LINE_ADDRESS}:")
+        for host in (LINE_ADDRESS, ADDRESS, "hearth.local", *NAMES):
+            for base in (f"http://{host}", f"https://{host}", f"https://{host}:8448"):
+                for path in PAGES:
+                    found = status(home.world.wan.host, f"{base}/{path}", *to_router)
+                    # 301 leads from HTTP to HTTPS; 000 is no answer, as to a name that is not ours.
+                    assert found in ("404", "000", "301"), f"{base}/{path}: {found}"
+        # The same paths are pages for a neighbour, so that it is not their absence that was seen.
+        for path in ("claim", "_synapse/admin/v1/users"):
+            assert status(home.world.lan, f"https://{ADDRESS}/{path}") not in ("404", "000"), path
+        assert rewritten_source(home) == ROUTER
+
+
+def status(host: Host, url: str, *options: str) -> str:
+    """The answer's number; 000 without an answer."""
+    argv = ["curl", "-sk", "-o", "/dev/null", "-w", "%{http_code}", "--max-time", "10", *options]
+    return host.run([*argv, url], check=False, seconds=30).stdout
+
+
+def rewritten_source(home: Home) -> str:
+    """As whom the kernel sees a caller from far away on the way in."""
+    url = f"https://{NAME}/.well-known/matrix/server"
+    home.hearth.run(["nft", "-f", "-"], input="""
+        table ip seen {
+            set callers { type ipv4_addr; flags dynamic; }
+            chain in {
+                type filter hook input priority -10;
+                tcp dport 8443 add @callers { ip saddr }
+            }
+        }
+    """)  # fmt: skip
+    assert home.reach(url)
+    listed = json.loads(home.hearth.run(["nft", "--json", "list", "set", "ip", "seen", "callers"])
+                        .stdout)  # fmt: skip
+    [callers] = [one["set"]["elem"] for one in listed["nftables"] if "set" in one]
+    [caller] = callers
+    return str(caller)
 
 
 def test_a_router_that_lies_is_found_out_by_the_challenge(data: Path, tmp_path: Path) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
 from appliance.errors import NetworkError
 from appliance.paths import Paths
-from appliance.settings import Ddns, Public, Tunnel, Way
+from appliance.settings import Ddns, Public, Secrets, Tunnel, Way
 from services.address import Finding, Reachability
 from services.names import PublicNames
 from services.portmap.causes import Cause
@@ -16,11 +17,16 @@ from services.portmap.contract import Held, Problem, State
 from services.portmap.mapper import HTTPS, PINHOLES, PORTS, Port
 from services.portmap.place import Place
 from services.reach import PORTMAP, AddressResult, PortmapResult
+from services.redirect import ALWAYS_HOME, render_rules
+from services.render import render_templates
 from services.results import save_result
+from services.tunnel.keys import make_keys
+from services.tunnel.layout import TEMPLATES, render_script, values_of
 from services.wan import RESULT, WanAddresses
 from services.ways import (
     can_prove_by_dns,
     choose_challenge,
+    is_served,
     published,
     resolve,
     wanted_pinholes,
@@ -61,10 +67,39 @@ def test_what_is_opened() -> None:
         assert wanted_ports(Public(way=way)) == wanted_pinholes(Public(way=way)) == ()
 
 
-def test_no_way_leads_to_the_pages() -> None:
-    """The pages listen on 80 and 443: for IPv4 never, for IPv6 only behind the redirect."""
-    for way in Way:
-        assert all(one.internal in (8080, 8443, 8448) for one in wanted_ports(Public(way=way)))
+OVERLAY = Paths(Path(__file__).resolve().parents[3] / "overlays/base")
+LISTENERS = {8080, 8443, 8448}  # of nginx's public.conf
+
+
+@pytest.mark.parametrize("way", Way)
+@pytest.mark.parametrize("port", [443, 4443, 8080, 8448])
+def test_no_way_leads_to_the_pages(way: Way, port: int) -> None:
+    """The pages listen on 80 and 443: IPv4 never leads there, IPv6 only through our own rules."""
+    public = Public(way=way, port=port if way is Way.PORT else 443)
+    ports, pinholes = wanted_ports(public), wanted_pinholes(public)
+    opened = {Way.PORTS: LISTENERS, Way.PORT: {8448 if port == 8448 else 8443}}
+    assert {one.internal for one in ports} == opened.get(way, set())
+    assert bool(pinholes) is is_served(public) is (way in (Way.PORTS, Way.IPV6))
+    # A pinhole keeps the number: what is not led away ends at the port itself.
+    rules = render_rules(ALWAYS_HOME, is_served=is_served(public))
+    led = dict(re.findall(r"(\d+) : (\d+)", rules))
+    ends = {int(led.get(str(one.internal), one.internal)) for one in pinholes}
+    assert ends == (LISTENERS if pinholes else set())
+    # What is let in without being led is one of the listeners as well.
+    let_in = [int(one) for one in re.findall(r"tcp dport \{ (\d+) \} accept", rules)]
+    assert let_in == ([8448] if pinholes else [])
+
+
+def test_a_tunnel_leads_to_the_public_listeners_alone() -> None:
+    """By the rented server's rules, and by our own where those are somebody else's by now."""
+    tunnel, secrets = Tunnel(server="198.51.100.7"), make_keys(Secrets())
+    script = render_script(OVERLAY, tunnel, secrets)
+    handed_on = re.findall(r"dnat ip to \S+:(\d+)", script)
+    assert {int(one) for one in handed_on} == LISTENERS
+    [template] = [one for one in TEMPLATES if one.target.endswith(".nft")]
+    guard = render_templates(OVERLAY, (template,), values_of(tunnel, secrets))[0].text
+    let_in = re.findall(r"tcp dport \{ ([\d, ]+) \} accept", guard)
+    assert [{int(one) for one in ports.split(",")} for ports in let_in] == [LISTENERS]
 
 
 def test_where_the_name_leads(paths: Paths) -> None:
