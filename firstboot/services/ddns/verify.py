@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from appliance.deadline import Deadline
 from appliance.errors import NetworkError
 from services.wan import WanAddresses
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 PORT = 53
 ANSWER_SECONDS = 3.0
 RESOLVE_SECONDS = 10.0
+# For all questions until the servers are known, whichever of them is left without an answer.
+FIND_SECONDS = 20.0
 MAX_SERVERS = 6
 
 
@@ -48,16 +51,16 @@ def find_authorities(
     import dns.exception
     import dns.resolver
 
+    deadline = Deadline(FIND_SECONDS)
     try:
         resolver = resolver or dns.resolver.Resolver()
         resolver.lifetime = RESOLVE_SECONDS
-        zone = dns.resolver.zone_for_name(f"{name}.", resolver=resolver)
-        targets = sorted(str(record.target) for record in resolver.resolve(zone, "NS"))
-        servers = [
-            (target.rstrip("."), address)
-            for target in targets[:MAX_SERVERS]
-            for address in _addresses(resolver, target)[:1]
-        ]
+        zone = dns.resolver.zone_for_name(
+            f"{name}.", resolver=resolver, lifetime=deadline.remaining
+        )
+        records = resolver.resolve(zone, "NS", lifetime=_left(deadline))
+        targets = sorted(str(record.target) for record in records)
+        servers = _servers(resolver, targets[:MAX_SERVERS], deadline)
     except (dns.exception.DNSException, OSError) as error:
         message = f"the name servers of {name} cannot be found: {_reason(error)}"
         raise NetworkError(
@@ -139,16 +142,32 @@ def _query(name: str, kind: str, address: str, port: int) -> dns.message.Message
     return answer
 
 
-def _addresses(resolver: dns.resolver.Resolver, name: str) -> list[str]:
+def _servers(
+    resolver: dns.resolver.Resolver, names: Sequence[str], deadline: Deadline
+) -> list[tuple[str, str]]:
+    """(name, address) of those that have one; all are looked up at the same time."""
+    with ThreadPoolExecutor(max_workers=MAX_SERVERS) as pool:
+        found = pool.map(lambda name: _address(resolver, name, deadline), names)
+        pairs = zip(names, found, strict=True)
+        return [(name.rstrip("."), address) for name, address in pairs if address]
+
+
+def _address(resolver: dns.resolver.Resolver, name: str, deadline: Deadline) -> str:
+    """Empty where there is none. IPv6 only where there is no IPv4: some name servers never answer
+    a question about it.
+    """
     import dns.exception
 
-    found: list[str] = []
     for kind in ("A", "AAAA"):
         try:
-            found += [record.to_text() for record in resolver.resolve(name, kind)]
+            return str(resolver.resolve(name, kind, lifetime=_left(deadline))[0].to_text())
         except dns.exception.DNSException:
             continue  # one server or family that cannot be found is no reason to give up
-    return found
+    return ""
+
+
+def _left(deadline: Deadline) -> float:
+    return min(RESOLVE_SECONDS, deadline.remaining)
 
 
 def _reason(error: Exception) -> str:

@@ -6,10 +6,13 @@ import dataclasses
 import time
 from collections.abc import Iterator
 
+import dns.message
+import dns.rdatatype
 import dns.resolver
 import pytest
 
 from appliance.errors import NetworkError
+from services.ddns import verify
 from services.ddns.challenge import DnsAnswerer
 from services.ddns.client import Client
 from services.ddns.outcome import Kind
@@ -149,6 +152,42 @@ def test_a_silent_authority_is_told_from_an_empty_one(port: int) -> None:
     [answer] = ask_addresses(NAME, gone)
     assert answer.error
     assert agreed([answer]) is None
+
+
+class Dropping(Zone):
+    """A name server, or a router's, that never answers some questions."""
+
+    def __init__(self, *kinds: str) -> None:
+        super().__init__()
+        names = [f"ns{number}.{ZONE}" for number in range(8)]
+        self.records[ZONE, "NS"] = tuple(f"{name}." for name in names)
+        self.records |= {(name, "A"): ("127.0.0.1",) for name in names}
+        self.kinds = kinds
+
+    def answer(self, wire: bytes) -> bytes:
+        if dns.rdatatype.to_text(dns.message.from_wire(wire).question[0].rdtype) in self.kinds:
+            raise OSError("dropped")
+        return super().answer(wire)
+
+
+def test_nobody_waits_for_ipv6_where_there_is_ipv4() -> None:
+    with serve_zone(Dropping("AAAA")) as port:
+        begin = time.monotonic()
+        found = find_authorities(NAME, resolver=make_resolver(port), port=port)
+        assert time.monotonic() - begin < 3
+    assert found.servers == tuple((f"ns{number}.{ZONE}", "127.0.0.1") for number in range(6))
+
+
+def test_the_search_for_authorities_ends_whatever_is_dropped(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(verify, "FIND_SECONDS", 2.0)
+    for kinds in (("A", "AAAA"), ("NS",), ("SOA",)):
+        with serve_zone(Dropping(*kinds)) as port:
+            begin = time.monotonic()
+            with pytest.raises(NetworkError):
+                find_authorities(NAME, resolver=make_resolver(port), port=port)
+            assert time.monotonic() - begin < 6
 
 
 def test_no_zone_is_an_error_with_a_hint(port: int) -> None:
