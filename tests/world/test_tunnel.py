@@ -12,6 +12,7 @@ import os
 import subprocess
 import sys
 import time
+import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -220,6 +221,20 @@ def test_both_servers_speak_with_each_other(
     room, *decrypted = json.loads(done.stdout)
     assert room.startswith("!")
     assert decrypted == [e2e, e2e]
+
+
+def test_no_key_is_in_what_anything_says(hearth: Sandbox) -> None:
+    """The keeper, the jobs and the setup in their logs, the results, the verbs."""
+    secrets = tomllib.loads((hearth.data / "hearth/secrets.toml").read_text())
+    keys = [value for name, value in secrets.items() if name.startswith("tunnel_") and value]
+    assert len(keys) >= 3
+    said = hearth.run(["sh", "-c", "cat /run/units/*.log /run/hearth-tunnel/status.json "
+                       "/data/hearth/results/*.json"]).stdout  # fmt: skip
+    for verb in (["tunnel", "status"], ["doctor"], ["way"]):
+        done = hearth.hearthctl(*verb, check=False)
+        said += done.stdout + done.stderr
+    assert "the rented server answers at" in said, "the keeper's own words"
+    assert not [key for key in keys if key in said]
 
 
 def test_the_servers_key_is_forgotten_once_it_works(hearth: Sandbox) -> None:

@@ -57,15 +57,16 @@ IPV6 = {
 def explain(cause: Cause, public: Public) -> Explanation:
     """What the owner reads about ``cause``, with the next step that helps on this way in."""
     usual = EXPLANATIONS[cause]
+    sentence, next_step = "", ""
     match public.way:
         case Way.TUNNEL:
             sentence, next_step = TUNNEL.get(cause, ("", ""))
         case Way.IPV6:
             sentence, next_step = IPV6.get(cause, ("", ""))
         case Way.PORT:
-            sentence, next_step = "", _one_port(usual.next_step, public)
+            next_step = _one_port(usual.next_step, public)
         case Way.PORTS | Way.HOME:
-            return usual
+            pass
     return replace(
         usual, sentence=sentence or usual.sentence, next_step=next_step or usual.next_step
     )
