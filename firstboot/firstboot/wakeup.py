@@ -13,7 +13,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -29,7 +29,7 @@ from services.federation.fetch import Web
 from services.federation.lookup import Lookup
 from services.federation.neighbours import find_neighbours
 from services.federation.sign import SigningKey, read_signing_key
-from services.federation.wake import Call, Outcome, prepare_calls, wake
+from services.federation.wake import SERVER_SECONDS, Call, Outcome, prepare_calls, wake
 from services.homeserver import Homeserver, find_homeserver
 from services.homeserver.api import is_healthy
 from services.results import load_result, save_result
@@ -127,7 +127,7 @@ def find_calls(paths: Paths, settings: Settings, homeserver: Homeserver) -> tupl
 
 
 def call_all(calls: Sequence[Call], world: World) -> Counter[Outcome]:
-    """About one a second, not more than MAX_SECONDS in all; those not begun count as silent."""
+    """About one a second, begun within MAX_SECONDS and soon over; those not called are silent."""
     deadline = Deadline(MAX_SECONDS, clock=world.clock)
     begun: list[Future[Outcome]] = []
     with ThreadPoolExecutor(max_workers=CALLERS) as pool:
@@ -138,6 +138,11 @@ def call_all(calls: Sequence[Call], world: World) -> Counter[Outcome]:
                 break
             begun.append(pool.submit(wake, world.web, world.lookup, call))
             world.clock.sleep(world.chance(0.5, 1.5) * PACE_SECONDS)
+        late = wait(begun, timeout=deadline.remaining + SERVER_SECONDS).not_done
+        if late:
+            logger.warning("%d servers hold up the others; those still waiting are not called",
+                           len(late))  # fmt: skip
+        pool.shutdown(cancel_futures=True)
         outcomes = Counter(_outcome(future) for future in begun)
     outcomes[Outcome.SILENT] += len(calls) - len(begun)
     return outcomes
@@ -145,6 +150,8 @@ def call_all(calls: Sequence[Call], world: World) -> Counter[Outcome]:
 
 def _outcome(future: Future[Outcome]) -> Outcome:
     """One server with an answer that we did not foresee must not cost the others their call."""
+    if future.cancelled():
+        return Outcome.SILENT
     try:
         return future.result()
     except Exception:

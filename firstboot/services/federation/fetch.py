@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from appliance.deadline import Deadline
 from services.wan import is_publishable
 
 CONNECT_SECONDS = 6.0
@@ -102,13 +103,15 @@ def trust() -> ssl.SSLContext:
 class Web:
     """How connections are made and whom they trust; tests bring their own.
 
-    ``may_dial``: private addresses are for nobody but our own front door.
+    ``may_dial``: private addresses are for nobody but our own front door. ``deadline`` is for all
+    requests together, ``seconds`` for one.
     """
 
     dial: Callable[[str, int, float], socket.socket] = dial
     context: Callable[[], ssl.SSLContext] = trust
     may_dial: Callable[[str], bool] = is_publishable
     seconds: float = ANSWER_SECONDS
+    deadline: Deadline | None = None
 
     def get(
         self,
@@ -122,7 +125,7 @@ class Web:
         if not self.may_dial(place.address):
             raise FetchError(Fault.PRIVATE, f"{place.address} is no public address")
         plain = self._connect(place)
-        with _ending(plain, self.seconds) as is_late:
+        with _ending(plain, self._left(self.seconds)) as is_late:
             try:
                 reply = self._ask(plain, place, path, headers or {}, limit)
             except ssl.SSLCertVerificationError as error:
@@ -135,9 +138,17 @@ class Web:
 
     def _connect(self, place: Place) -> socket.socket:
         try:
-            return self.dial(place.address, place.port, CONNECT_SECONDS)
+            return self.dial(place.address, place.port, self._left(CONNECT_SECONDS))
         except OSError as error:
             raise _explain(error, is_late=False) from error
+
+    def _left(self, seconds: float) -> float:
+        """Raises FetchError when nothing is left."""
+        if self.deadline is None:
+            return seconds
+        if self.deadline.expired:
+            raise FetchError(Fault.SILENT, LATE)
+        return min(seconds, self.deadline.remaining)
 
     def _ask(
         self, plain: socket.socket, place: Place, path: str, headers: Mapping[str, str], limit: int

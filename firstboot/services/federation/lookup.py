@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from appliance.deadline import Deadline
 from appliance.errors import NetworkError
 
 if TYPE_CHECKING:
@@ -37,9 +38,13 @@ def make_resolver() -> dns.resolver.Resolver:
 
 @dataclass(frozen=True)
 class Lookup:
-    """Asks the resolver that the machine uses; tests bring one of their own."""
+    """Asks the resolver that the machine uses; tests bring one of their own.
+
+    ``deadline`` is for all questions together.
+    """
 
     resolver: Callable[[], dns.resolver.Resolver] = make_resolver
+    deadline: Deadline | None = None
 
     def addresses(self, name: str) -> tuple[str, ...]:
         """A, then AAAA; CNAMEs are followed. Empty when there are none.
@@ -74,8 +79,11 @@ class Lookup:
         import dns.name
         import dns.resolver
 
+        resolver = self.resolver()
+        if self.deadline is not None:
+            resolver.lifetime = min(resolver.lifetime, self.deadline.remaining)
         try:
-            return list(self.resolver().resolve(f"{name.rstrip('.')}.", kind))
+            return list(resolver.resolve(f"{name.rstrip('.')}.", kind))
         except (dns.resolver.NXDOMAIN, dns.resolver.NoAnswer, dns.name.LabelTooLong):
             return []
         except (dns.name.EmptyLabel, dns.name.NameTooLong):

@@ -10,11 +10,12 @@ asked is the display name of somebody whom our users see anyway: it changes and 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 from urllib.parse import urlencode
 
+from appliance.deadline import Deadline
 from appliance.errors import HearthError
 from services.federation.fetch import FetchError, Reply, Web
 from services.federation.lookup import Lookup
@@ -26,6 +27,8 @@ PATH = "/_matrix/federation/v1/query/profile"
 OK, UNAUTHORIZED, SERVER_ERROR = 200, 401, 500
 MAX_PLACES = 3
 MAX_BODY = 64 * 1024
+# For one server, with all its redirects, records and addresses: others are waiting.
+SERVER_SECONDS = 30.0
 
 
 class Outcome(StrEnum):
@@ -58,6 +61,8 @@ def prepare_calls(key: SigningKey, own: str, neighbours: Sequence[Neighbour]) ->
 
 def wake(web: Web, lookup: Lookup, call: Call) -> Outcome:
     """Never raises: what another server does wrong is no fault of ours."""
+    deadline = Deadline(SERVER_SECONDS)
+    web, lookup = replace(web, deadline=deadline), replace(lookup, deadline=deadline)
     try:
         places = resolve(web, lookup, call.server).places
     except HearthError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import Counter
 from dataclasses import replace
 
@@ -139,6 +140,23 @@ def test_a_round_has_an_end() -> None:
     outcomes = call_all(calls(2000), world(clock, dialled))
     assert outcomes[Outcome.SILENT] == 2000
     assert len(dialled) == MAX_SECONDS
+
+
+def test_servers_that_hold_us_up_do_not_make_a_round_longer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """By the real clock: a hundred of them, one second each, and eight callers."""
+    monkeypatch.setattr("firstboot.wakeup.MAX_SECONDS", 1.0)
+    monkeypatch.setattr("firstboot.wakeup.SERVER_SECONDS", 1.0, raising=False)
+
+    def hold(address: str, port: int, seconds: float) -> None:
+        time.sleep(1.0)
+        raise TimeoutError
+
+    slow = World(web=Web(dial=hold), chance=lambda low, high: 0.005)  # type: ignore[arg-type]
+    begin = time.monotonic()
+    assert call_all(calls(100), slow) == Counter({Outcome.SILENT: 100})
+    assert time.monotonic() - begin < 5
 
 
 def test_the_pace_has_jitter_and_a_strange_answer_does_not_end_the_round() -> None:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import socket
+import time
+from dataclasses import replace
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from services.federation import wake as module
 from services.federation.neighbours import Neighbour, read_neighbours
 from services.federation.sign import is_signed, make_signing_key
 from services.federation.wake import PATH, Call, Outcome, prepare_calls, wake
@@ -72,6 +76,37 @@ def test_the_next_address_is_tried_and_no_more_than_three(bench: Bench) -> None:
     bench.name(OTHER, *(f"203.0.113.{number}" for number in range(20, 26)))
     assert wake(bench.web, bench.lookup, call()) is Outcome.SILENT
     assert len([port for _, port in bench.dialled if port == 8448]) == 3
+
+
+def test_no_server_is_waited_for_for_long(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many addresses and redirects it has: each of them may take its time."""
+    monkeypatch.setattr(module, "SERVER_SECONDS", 1.0, raising=False)
+    addresses = [f"203.0.113.{number}" for number in range(20, 28)]
+    bench.name(OTHER, *addresses)
+
+    def hold(address: str, port: int, seconds: float) -> socket.socket:
+        time.sleep(min(seconds, 0.4))
+        if address != addresses[-1]:
+            raise TimeoutError
+        return bench.dial(address, port, seconds)
+
+    site = bench.serve((addresses[-1], 443), names=[OTHER])
+    site.pages["/.well-known/matrix/server"] = Page(
+        status=302, headers={"Location": f"https://{OTHER}/again"}
+    )
+    begin = time.monotonic()
+    assert wake(replace(bench.web, dial=hold), bench.lookup, call()) is Outcome.SILENT
+    assert time.monotonic() - begin < 2.5
+
+
+def test_a_server_that_drips_is_not_waited_for_either(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "SERVER_SECONDS", 1.0, raising=False)
+    serve(bench, Page(body=b"{}" * 400, drip=True))
+    begin = time.monotonic()
+    assert wake(replace(bench.web, seconds=20.0), bench.lookup, call()) is Outcome.SILENT
+    assert time.monotonic() - begin < 3
 
 
 def test_our_signature_is_not_shown_to_a_stranger(bench: Bench) -> None:
