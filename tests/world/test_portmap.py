@@ -13,9 +13,7 @@ from typing import Any
 import pytest
 
 from appliance.deadline import wait_until
-from world.internet.home import map_port
-from world.internet.impostor import OUTSIDE as IMPOSTOR
-from world.internet.options import VARIANTS, Igd, Ipv6, Line, RouterOptions, Udp
+from world.internet.options import VARIANTS, Igd, Line, RouterOptions, Udp
 from world.internet.places import (
     CGNAT_ADDRESS,
     ECHO_URLS,
@@ -28,7 +26,6 @@ from world.internet.places import (
 from world.internet.world import World
 from world.patience import stretched
 from world.test_internet import answer, call
-from world.tree import REPOSITORY
 
 pytestmark = [pytest.mark.world, pytest.mark.timeout(300)]
 
@@ -44,7 +41,6 @@ reach = "public"
 [public]
 """
 ROOT = "/srv/root"
-STRICTEST = REPOSITORY / "overlays/base/usr/share/hearth/strangers.nft"
 VERDICT_SECONDS = 10.0  # issue 3, "Numbers"
 
 
@@ -329,114 +325,12 @@ def test_mappings_of_others_stay(tmp_path: Path) -> None:
         assert rules.count("dnat") == 1
 
 
-def test_an_ipv6_firewall_is_opened_and_leads_to_the_public_listeners_only(tmp_path: Path) -> None:
-    """PCP makes pinholes; an outsider at 443 gets the listener on 8443, a neighbour does not."""
-    with home(tmp_path, VARIANTS["ipv6-firewall"]) as (world, job):
-        address = wait_for_ipv6(world)
-        answer(world.lan, 8443)
-        assert call(world.wan.host, address, 443) == ""
-        job.run()
-        pinholes = job.result("portmap")["pinholes"]
-        assert {one["port"]["external"] for one in pinholes["held"]} == {80, 443, 8448}
-        assert job.result("address")["wan"]["ipv6"] == address
-        assert call(world.wan.host, address, 443)
-        assert call(world.lan, address, 443) == ""
-        answer(world.lan, 443)  # where the pages are
-        assert call(world.lan, address, 443)
-        job.run("--release")
-        rules = world.lan.run(["nft", "list", "table", "ip6", "hearth_public"]).stdout
-        assert "reject" in rules
-        assert "redirect" not in rules
-
-
-@pytest.mark.parametrize("way", ["ports", "home", "lan"])
-def test_without_a_firewall_strangers_get_no_more_over_ipv6(tmp_path: Path, way: str) -> None:
-    """The router lets everything in: pages, SSH, homeserver, whatever listens."""
-    with home(tmp_path, RouterOptions(ipv6=Ipv6.OPEN)) as (world, job):
-        address = wait_for_ipv6(world)
-        for port in (22, 443, 8443, 8448):
-            answer(world.lan, port)
-        neighbour = world.add_machine("neighbour")
-        wait_until(lambda: call(neighbour, address, 22), seconds=20, what="IPv6 next door")
-        assert call(world.wan.host, address, 22), "nothing in between"
-        # From the machine's start on, when it knows no network yet.
-        world.lan.run(["nft", "-f", "-"], input=STRICTEST.read_text())
-        assert not call(world.wan.host, address, 22)
-        if way == "lan":
-            job.settings.write_text(SETTINGS.replace("[public]", "").replace("public", "lan"))
-            assert job.hearthctl("strangers").returncode == 0
-        else:
-            job.settings.write_text(f'{SETTINGS}way = "{way}"\n')
-            job.run()
-        heard = {port for port in (22, 443, 8443, 8448) if call(world.wan.host, address, port)}
-        assert heard == ({443, 8448} if way == "ports" else set())
-        for port in (22, 443, 8448):
-            assert call(neighbour, address, port), port
-        if way == "ports":
-            world.lan.stop("answerer-8443")
-            assert not call(world.wan.host, address, 443), "led away from the pages"
-
-
-def wait_for_ipv6(world: World) -> str:
-    def found() -> str:
-        words = world.lan.python(
-            "from services.portmap.place import find_place; place = find_place();"
-            "print(place.ipv6, place.gateway6)"
-        ).split()
-        return words[0] if len(words) == 2 else ""
-
-    return wait_until(found, seconds=20, what="an IPv6 address and router")
-
-
-def test_pages_stay_out_of_reach_where_the_router_rewrites_sources(tmp_path: Path) -> None:
-    """From outside, 80 and 443 end at the public listeners; those of the pages hear nothing."""
-    with home(tmp_path, VARIANTS["rewrites-source"]) as (world, job):
-        assert job.run() == 0
-        answer(world.lan, 443)  # where the pages are: it must not be reached
-        assert call(world.wan.host, LINE_ADDRESS, 443) == ""
-        answer(world.lan, 8443)
-        assert (
-            call(world.wan.host, LINE_ADDRESS, 443) == ROUTER
-        )  # the router's own: rewritten indeed
-
-
 def test_a_carriers_router_with_ports_open_is_still_cgnat(tmp_path: Path) -> None:
     """NAT-PMP alone, to a router that cannot know what is outside of it."""
     options = replace(VARIANTS["natpmp-only"], line=Line.CGNAT)
     with home(tmp_path, options) as (_world, job):
         job.run()
         assert job.verdict == "cgnat"
-
-
-def test_a_stranger_on_the_lan_cannot_make_us_steal(tmp_path: Path) -> None:
-    """A mapping with our words on it, but for somebody else's address, is not ours."""
-    with home(tmp_path, replace(VARIANTS["igd1"], taken_ports=(9000,))) as (world, job):
-        assert world.other is not None
-        other = world.lan_address(world.other)
-        assert map_port(world.other, other, 443, inside=8443, name="Hearth 443") == ""
-        job.run()
-        assert job.causes == {443: "conflict"}
-
-
-@pytest.mark.parametrize("variant", ["igd1", "upnp-off"])
-def test_a_stranger_on_the_lan_is_not_taken_for_the_router(tmp_path: Path, variant: str) -> None:
-    """Our name would lead wherever it says."""
-    with home(tmp_path, replace(VARIANTS[variant], taken_ports=())) as (world, job):
-        stranger = world.add_machine("other")
-        argv = ["python3", "-m", "world.internet.impostor", world.lan_address(stranger)]
-        stranger.start("impostor", argv)
-        stranger.wait_for(
-            "impostor", lambda: "listening" in stranger.log("impostor"), "the impostor"
-        )
-        binding = "import miniupnpc; u = miniupnpc.UPnP(); u.discoverdelay = 1000; u.discover();"
-        taken = world.lan.python(binding + "u.selectigd(); print(u.externalipaddress())")
-        assert taken.strip() == IMPOSTOR, "the binding alone is taken in"
-        wanted = EXPECTED[variant]
-        for _ in range(2):
-            job.run()
-            assert (job.held, job.verdict) == (wanted.held, wanted.verdict)
-            assert job.result("address")["wan"].get("ipv4") == LINE_ADDRESS
-            assert IMPOSTOR not in json.dumps([job.ports, job.result("address")])
 
 
 @pytest.mark.parametrize("variant", ["plain", "igd1", "igd1-quiet"])
