@@ -47,7 +47,7 @@ class Echoes:
         echoes = self
 
         class Handler(BaseHTTPRequestHandler):
-            def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
+            def log_message(self, format: str, *args: Any) -> None:
                 """Silent."""
 
             def do_GET(self) -> None:
