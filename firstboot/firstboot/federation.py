@@ -21,11 +21,13 @@ from appliance.tables import to_table
 from firstboot.outside import ACME, certificate_fact
 from services.acme.contract import AcmeState
 from services.federation.advice import explain
+from services.federation.fetch import Web
 from services.federation.foreign import look_at
 from services.federation.inside import Eyes, look_inside, make_eyes
 from services.federation.judge import Facts, judge
 from services.federation.parts import list_parts
 from services.federation.result import MEMORY, RESULT, FederationResult
+from services.federation.strangers import strangers_only
 from services.federation.tester import (
     DAY,
     MINUTE,
@@ -199,7 +201,7 @@ def run_check(paths: Paths, now: float, name: str, *, as_json: bool, save: bool,
     own = settings.server.name if settings else ""
     result: FederationResult | None
     if name and name != own:
-        result = look_at(make_eyes(), name, now=now)
+        result = look_at(foreign_eyes(paths, settings, name), name, now=now)
     else:
         result = check_own(paths, now, wanted=not due, save=save)
     if result is None:
@@ -208,6 +210,14 @@ def run_check(paths: Paths, now: float, name: str, *, as_json: bool, save: bool,
     if not due:
         show(result, as_json=as_json)
     return 1 if result.judgement is Judgement.BAD and not save else 0
+
+
+def foreign_eyes(paths: Paths, settings: Settings | None, name: str) -> Eyes:
+    """Another server must not send us to a machine at home; under our own names we look at us."""
+    ours = public_names(settings) if settings else None
+    if ours is not None and name.partition(":")[0] in ours.all:
+        return make_eyes()
+    return replace(make_eyes(), world=Web(may_dial=strangers_only(paths)))
 
 
 def show(result: FederationResult, *, as_json: bool) -> None:

@@ -29,6 +29,7 @@ from services.federation.fetch import Web
 from services.federation.lookup import Lookup
 from services.federation.neighbours import find_neighbours
 from services.federation.sign import SigningKey, read_signing_key
+from services.federation.strangers import strangers_only
 from services.federation.wake import SERVER_SECONDS, Call, Outcome, prepare_calls, wake
 from services.homeserver import Homeserver, find_homeserver
 from services.homeserver.api import is_healthy
@@ -57,6 +58,10 @@ class World:
     chance: Callable[[float, float], float] = random.uniform
 
 
+def make_world(paths: Paths) -> World:
+    return World(web=Web(seconds=ANSWER_SECONDS, may_dial=strangers_only(paths)))
+
+
 def run_wakeup(
     paths: Paths, *, due: bool, dry_run: bool, as_json: bool, world: World | None = None
 ) -> int:
@@ -71,7 +76,7 @@ def run_wakeup(
     paths.runtime.mkdir(parents=True, exist_ok=True)
     with (paths.runtime / "wakeup.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        result = call_when_due(paths, settings, homeserver, world or World(), due=due)
+        result = call_when_due(paths, settings, homeserver, world or make_world(paths), due=due)
     if not due:
         if as_json:
             sys.stdout.write(json.dumps(to_table(result), indent=1) + "\n")

@@ -123,7 +123,9 @@ class Web:
     ) -> Reply:
         """One GET. Raises FetchError."""
         if not self.may_dial(place.address):
-            raise FetchError(Fault.PRIVATE, f"{place.address} is no public address")
+            raise FetchError(
+                Fault.PRIVATE, f"{place.address} is no public address, or one of our own"
+            )
         plain = self._connect(place)
         with _ending(plain, self._left(self.seconds)) as is_late:
             try:
