@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -13,7 +14,7 @@ import pytest
 from appliance.answers import Judgement
 from appliance.errors import NetworkError
 from appliance.paths import Paths
-from appliance.settings import Public, Reach, Tunnel, Way, load_settings, save_toml
+from appliance.settings import Public, Reach, Software, Tunnel, Way, load_settings, save_toml
 from appliance.state import Phase, State, save_state
 from firstboot.doctor import run as examine
 from firstboot.federation import PAUSES, Outdoors, Plan, check_own, plan, run_check
@@ -23,12 +24,13 @@ from services.federation.result import MEMORY, RESULT, Cause, FederationResult
 from services.federation.tester import DAY, PAUSE, Answer, Connection, Memory
 from services.health.federation import FederationCheck
 from services.health.result import Verdict
+from services.homeserver import find_homeserver
 from services.portmap.contract import Held
 from services.portmap.contract import State as Ports
 from services.portmap.mapper import PORTS
 from services.reach import PORTMAP, PortmapResult
 from services.results import load_result, save_result
-from unit.services.appliance_files import RecordedUnits, make_appliance
+from unit.services.appliance_files import OVERLAY, RecordedUnits, make_appliance
 from unit.services.federation.bench import Bench
 from unit.services.federation.home import NAME, NAMES, OURS, Home
 
@@ -225,11 +227,24 @@ def test_what_was_said_about_another_state_does_not_count(box: Box) -> None:
     assert len(box.outside.questions) == 1
 
 
-def test_the_results_hold_no_secret(box: Box) -> None:
-    box.check()
-    text = "".join(file.read_text() for file in box.paths.results.iterdir())
-    secrets = box.paths.secrets.read_text().split('"')[1::2]
-    assert not [secret for secret in secrets if len(secret) > 3 and secret in text]
+def test_the_check_opens_no_secret_and_could_not(box: Box) -> None:
+    """It reads strangers' answers: what it never knew it cannot tell."""
+    box.paths.secrets.unlink()
+    box.paths.secrets.mkdir()  # whoever opens it now fails
+    key = find_homeserver(Software.SYNAPSE).signing_key(box.paths)
+    key.unlink()
+    key.mkdir()
+    found = box.check()
+    assert found is not None
+    assert found.cause is Cause.GOOD
+    real = Paths()
+    real_key = find_homeserver(Software.SYNAPSE).signing_key(real)
+    for unit in ("hearth-federation", "hearth-federation-check"):
+        text = (OVERLAY / f"usr/lib/systemd/system/{unit}.service").read_text()
+        [hidden] = re.findall(r"^InaccessiblePaths=(.+)$", text, re.MULTILINE)
+        places = [Path(one.removeprefix("-")) for one in hidden.split()]
+        assert real.secrets in places
+        assert any(place in real_key.parents for place in places)
 
 
 @pytest.mark.parametrize("public", [Public(way=Way.HOME), None], ids=["home", "lan"])
