@@ -160,7 +160,8 @@ def _address(resolver: dns.resolver.Resolver, name: str, deadline: Deadline) -> 
 
     for kind in ("A", "AAAA"):
         try:
-            return str(resolver.resolve(name, kind, lifetime=_left(deadline))[0].to_text())
+            records = [*resolver.resolve(name, kind, lifetime=_left(deadline))]
+            return str(records[0].to_text())
         except dns.exception.DNSException:
             continue  # one server or family that cannot be found is no reason to give up
     return ""
