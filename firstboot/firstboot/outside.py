@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from appliance.answers import FEDERATION, HOME, PORTS, Judgement, Outside
@@ -21,7 +22,7 @@ WAY_IN = "The way in through your router"
 IPV6_IN = "The way in by IPv6"
 HOME_ONLY = "At home only"
 TUNNEL_IN = "The way in through your rented server"
-HTTPS = 443
+HTTPS, FEDERATION_PORT = 443, 8448
 ACME = "acme"  # firstboot.acme.RESULT; that module loads far more than the agent may
 
 
@@ -49,8 +50,10 @@ def way_fact(paths: Paths, settings: Settings) -> Outside:
         case Way.HOME:
             detail = "Nothing comes in from the Internet, as chosen."
             return Outside(name=HOME, title=HOME_ONLY, judgement=Judgement.GOOD, detail=detail)
-        case Way.PORTS | Way.PORT:
-            return ports_fact(paths, settings.public.port)
+        case Way.PORT:
+            return told_by_record(ports_fact(paths, settings.public.port), settings)
+        case Way.PORTS:
+            return ports_fact(paths)
 
 
 def ports_fact(paths: Paths, port: int = HTTPS) -> Outside:
@@ -63,6 +66,19 @@ def ports_fact(paths: Paths, port: int = HTTPS) -> Outside:
         return _not_yet(PORTS, WAY_IN, "The router was not asked yet.")
     line = _line_fact(address.finding) if address else None
     return line or _router_fact(found, port)
+
+
+def told_by_record(fact: Outside, settings: Settings) -> Outside:
+    """Server-server API, "Resolving server names", step 4: else others would try 8448."""
+    names = public_names(settings)
+    if names is None or names.port == FEDERATION_PORT or fact.judgement is Judgement.BAD:
+        return fact
+    record = f"_matrix-fed._tcp.{names.server} SRV 10 5 {names.port} {names.homeserver}"
+    return replace(
+        fact,
+        detail=f"{fact.detail} Other servers find it there by a record at your DNS provider: "
+        f"{record}.",
+    )
 
 
 def ipv6_fact(paths: Paths) -> Outside:

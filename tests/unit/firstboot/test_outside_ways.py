@@ -56,6 +56,16 @@ def test_another_port_is_another_port(world: World) -> None:
         Judgement.GOOD, "Your router forwards port 8448 to this server.")  # fmt: skip
 
 
+def test_a_port_that_nobody_tries_by_itself_comes_with_the_record_that_tells_it(
+    world: World,
+) -> None:
+    held = hold(Port(external=4443, internal=8443))
+    save_result(world.paths, PORTMAP, PortmapResult(ports=held))
+    fact = choose(world, Way.PORT, port=4443)
+    assert fact.judgement is Judgement.GOOD
+    assert f"_matrix-fed._tcp.{SERVER_NAME} SRV 10 5 4443 {SERVER_NAME}." in fact.detail
+
+
 def test_ipv6_needs_an_address_and_an_open_firewall(world: World) -> None:
     has_ipv6(world, None)
     fact = choose(world, Way.IPV6)
