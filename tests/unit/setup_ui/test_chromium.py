@@ -105,6 +105,9 @@ def test_a_public_server(
     inside = "document.documentElement.scrollWidth <= document.documentElement.clientWidth"
     assert not javascript or page.evaluate(inside)
     send(page)
+    expect(page.locator("h1")).to_have_text("How does the world get in?")
+    assert not javascript or page.evaluate(inside)
+    send(page)
     send(page)
     expect(page.locator(".answers")).to_contain_text("No-IP; token or password chosen")
     page.go_back()
