@@ -27,7 +27,7 @@ from services.portmap.contract import (
     released,
 )
 from services.portmap.mapper import LEASE_SECONDS, Mapper, Port
-from services.portmap.search import Maker, search, try_one
+from services.portmap.search import Found, Maker, search, try_one
 
 NATPMP = "nat-pmp"
 
@@ -115,7 +115,7 @@ class Keeper:
     def _search(self, state: State, facts: Facts) -> tuple[State, Facts]:
         if (state.boot, state.lan, state.gateway) != (facts.boot, facts.lan, facts.gateway):
             state = moved(state, facts)
-        found = search(dict(self._ways))
+        found = search(dict(self._ways), self._clock.monotonic)
         self._mappers = [one.mapper for one in found if one.mapper is not None]
         asked = sum(one.requests for one in found)
         state = replace(state, requests=state.requests + asked)
@@ -123,12 +123,12 @@ class Keeper:
             if one.mapper is not None and one.sign is not None:
                 state = replace(state, protocol=one.name)
                 address = next((f.sign.address for f in found if f.sign and f.sign.address), None)
-                return state, self._judge(state, facts, one.mapper, one.sign.epoch, address)
+                return state, self._judge(state, facts, one, address)
         refusals = [one.refused for one in found if one.refused is not None]
         return _silent(state, facts, _telling(refusals)), facts
 
     def _look(self, state: State, facts: Facts) -> tuple[State, Facts]:
-        found = try_one(state.protocol, self._ways[state.protocol])
+        found = try_one(state.protocol, self._ways[state.protocol], self._clock.monotonic)
         if found.mapper is None or found.sign is None:
             state = replace(state, requests=state.requests + found.requests)
             return _silent(state, facts, found.refused or Refused(Cause.SILENT)), facts
@@ -136,7 +136,7 @@ class Keeper:
         address = found.sign.address
         if address is None and facts.urgent:
             address = self._ask_natpmp()
-        return state, self._judge(state, facts, found.mapper, found.sign.epoch, address)
+        return state, self._judge(state, facts, found, address)
 
     def _ask_natpmp(self) -> str | None:
         """PCP tells an address only with a mapping, and not all routers count anew with a new one
@@ -150,17 +150,17 @@ class Keeper:
         self._mappers.append(found.mapper)  # counted and closed with the others
         return found.sign.address
 
-    def _judge(
-        self, state: State, facts: Facts, mapper: Mapper, epoch: int | None, address: str | None
-    ) -> Facts:
-        heard = self._clock.monotonic()
+    def _judge(self, state: State, facts: Facts, found: Found, address: str | None) -> Facts:
+        assert found.mapper is not None
+        assert found.sign is not None
         held = tuple(one.port for one in state.held if one.listed)
         try:
-            entries = mapper.holders(held) if held else None
+            entries = found.mapper.holders(held) if held else None
         except Refused as error:
             logger.debug("the router does not show its table: %s", error)
             entries = None
-        look = Look(heard=heard, epoch=epoch, address=address, entries=entries)
+        epoch = found.sign.epoch
+        look = Look(heard=found.heard, epoch=epoch, address=address, entries=entries)
         return replace(facts, look=look)
 
     def _map(self, state: State, facts: Facts, step: Plan) -> State:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -20,13 +21,18 @@ Maker = Callable[[], Mapper]
 
 @dataclass(frozen=True, kw_only=True)
 class Found:
-    """A router's answer by one protocol, or its refusal. Whoever gets ``mapper`` closes it."""
+    """A router's answer by one protocol, or its refusal. Whoever gets ``mapper`` closes it.
+
+    ``heard`` is when it came (monotonic): others may take seconds more, and the router's own count
+    of seconds is compared with this.
+    """
 
     name: str
     mapper: Mapper | None = None
     sign: Sign | None = None
     refused: Refused | None = None
     requests: int = 0
+    heard: float = 0.0
 
 
 def makers(
@@ -52,19 +58,20 @@ def machine_id() -> str:
         return ""
 
 
-def search(ways: dict[str, Maker]) -> tuple[Found, ...]:
+def search(ways: dict[str, Maker], now: Callable[[], float] = time.monotonic) -> tuple[Found, ...]:
     """One answer a protocol, in the order of ``ways``; takes as long as the slowest."""
     with ThreadPoolExecutor(max_workers=len(ways)) as pool:
-        return tuple(pool.map(lambda way: try_one(*way), ways.items()))
+        return tuple(pool.map(lambda way: try_one(way[0], way[1], now), ways.items()))
 
 
-def try_one(name: str, make: Maker) -> Found:
+def try_one(name: str, make: Maker, now: Callable[[], float] = time.monotonic) -> Found:
     try:
         mapper = make()
     except Refused as error:
         return Found(name=name, refused=error)
     try:
-        return Found(name=name, mapper=mapper, sign=mapper.discover())
+        sign = mapper.discover()
+        return Found(name=name, mapper=mapper, sign=sign, heard=now())
     except Refused as error:
         requests = mapper.requests
         mapper.close()
