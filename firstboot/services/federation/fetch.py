@@ -127,7 +127,8 @@ class Web:
                 Fault.PRIVATE, f"{place.address} is no public address, or one of our own"
             )
         plain = self._connect(place)
-        with _ending(plain, self._left(self.seconds)) as is_late:
+        # Connecting may have taken all of the time, and then ``_left`` raises.
+        with plain, _ending(plain, self._left(self.seconds)) as is_late:
             try:
                 reply = self._ask(plain, place, path, headers or {}, limit)
             except ssl.SSLCertVerificationError as error:
@@ -156,7 +157,7 @@ class Web:
         self, plain: socket.socket, place: Place, path: str, headers: Mapping[str, str], limit: int
     ) -> Reply:
         plain.settimeout(self.seconds)
-        # Not closed by itself when the handshake fails; ``_ending`` holds the plain one as well.
+        # Not closed by itself when the handshake fails; ``get`` holds the plain one as well.
         with self.context().wrap_socket(plain.dup(), server_hostname=place.name) as tls:
             connection = http.client.HTTPConnection("localhost")  # it is connected already
             connection.sock = tls
@@ -190,7 +191,6 @@ def _ending(plain: socket.socket, seconds: float) -> Iterator[Callable[[], bool]
         yield late.is_set
     finally:
         timer.cancel()
-        plain.close()
 
 
 def _explain(error: Exception, *, is_late: bool) -> FetchError:

@@ -10,7 +10,9 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from appliance.deadline import Deadline, wait_until
 from services.federation import wake as module
+from services.federation.fetch import FetchError, Place
 from services.federation.neighbours import Neighbour, read_neighbours
 from services.federation.sign import is_signed, make_signing_key
 from services.federation.wake import PATH, Call, Outcome, prepare_calls, wake
@@ -97,6 +99,25 @@ def test_no_server_is_waited_for_for_long(bench: Bench, monkeypatch: pytest.Monk
     begin = time.monotonic()
     assert wake(replace(bench.web, dial=hold), bench.lookup, call()) is Outcome.SILENT
     assert time.monotonic() - begin < 2.5
+
+
+def test_a_connection_that_comes_too_late_is_closed(bench: Bench) -> None:
+    """Nobody else holds it, and the agent lives for months."""
+    deadline = Deadline(0.1)
+    held: list[socket.socket] = []
+
+    def hold(address: str, port: int, seconds: float) -> socket.socket:
+        held.append(bench.dial(address, port, seconds))
+        wait_until(lambda: deadline.expired, seconds=5, what="the end of the time", every=0.02)
+        return held[0]
+
+    bench.serve((HERE, 443), names=[OTHER])
+    place = Place(address=HERE, port=443, name=OTHER, host=OTHER)
+    with pytest.raises(FetchError, match="no answer in time"):
+        replace(bench.web, dial=hold, deadline=deadline).get(place, "/")
+    number = held[0].fileno()
+    held[0].close()
+    assert number == -1
 
 
 def test_a_server_that_drips_is_not_waited_for_either(
