@@ -2,27 +2,16 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser
 
 from imagebuild.context import Context
-from vm.guest import CLAIM_CODE, Guest
+from vm.guest import CLAIM_CODE, Guest, make_directory
 from vm.wizard import Wizard, chromium
 
 SNAPSHOT = "wizard"
-
-
-@pytest.fixture(scope="session")
-def vm_directory(context: Context) -> Path:
-    """build/vm-tests: serial logs, journals and pictures of the last run stay there."""
-    directory = context.build / "vm-tests"
-    shutil.rmtree(directory, ignore_errors=True)
-    directory.mkdir(parents=True)
-    return directory
 
 
 @pytest.fixture(scope="session")
@@ -32,9 +21,9 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="session")
-def first_boot(context: Context, vm_directory: Path) -> Iterator[Guest]:
+def first_boot(context: Context) -> Iterator[Guest]:
     """A newly flashed card that has reached its wizard; a snapshot of it is kept on its card."""
-    guest = Guest(context, vm_directory / "virt")
+    guest = Guest(context, make_directory(context, "virt"))
     guest.flash()
     guest.start()
     try:

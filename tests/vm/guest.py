@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import shutil
 import socket
 import ssl
 import subprocess
@@ -26,6 +27,14 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def make_directory(context: Context, name: str) -> Path:
+    """build/vm-tests/``name``: serial log, journals and pictures of the last run stay there."""
+    directory = context.build / "vm-tests" / name
+    shutil.rmtree(directory, ignore_errors=True)
+    directory.mkdir(parents=True)
+    return directory
 
 
 def make_key(directory: Path) -> Path:

@@ -31,7 +31,7 @@ from imagebuild.context import Context
 from imagebuild.emulate import find_address_line
 from imagebuild.vm import Cable
 from vm.elsewhere import Elsewhere
-from vm.guest import CLAIM_CODE
+from vm.guest import CLAIM_CODE, make_directory
 from vm.home import HomeGuest, lan_chromium
 from vm.people import Account, People, gathering
 from vm.times import Times
@@ -111,10 +111,9 @@ class Evening:
 
 
 @pytest.fixture
-def evening(context: Context, vm_directory: Path) -> Iterator[Evening]:
+def evening(context: Context) -> Iterator[Evening]:
     """The world runs, the second homeserver too, and the appliance is at its wizard."""
-    directory = vm_directory / "evening"
-    directory.mkdir()
+    directory = make_directory(context, "evening")
     with World(directory / "world") as world:
         cable = Cable(tap=TAP, namespace=world.add_tap(TAP))
         guest = HomeGuest(context, directory, world=world, cable=cable)

@@ -21,7 +21,7 @@ from appliance.layout import BOOTFS, DATA, SLOT_A, STATE_OFFSETS, STATE_SIZE
 from imagebuild.context import Context
 from imagebuild.vm import CARD_SIZE, make_card
 from unit.services.card import copy_card, first_sector
-from vm.guest import Guest
+from vm.guest import Guest, make_directory
 from vm.logwrites import Cut, Entry, Replay, last_flush, losses, make_cuts, parse_log
 from vm.powercut import (
     Files,
@@ -67,10 +67,9 @@ class Recording:
 
 
 @pytest.fixture(scope="module")
-def recording(context: Context, vm_directory: Path) -> Recording:
+def recording(context: Context) -> Recording:
     """From power-on until the wizard answers and a file was written and synced."""
-    directory = vm_directory / "powercut"
-    directory.mkdir()
+    directory = make_directory(context, "powercut")
     log = directory / "writes.log"
     log.touch()
     guest = Guest(context, directory, write_log=log)

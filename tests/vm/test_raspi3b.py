@@ -8,12 +8,11 @@ config.txt are not exercised. Its SD card reads about 1 MiB/s under U-Boot, and 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from imagebuild.context import Context
-from vm.guest import Guest
+from vm.guest import Guest, make_directory
 
 pytestmark = [pytest.mark.vm, pytest.mark.timeout(1500)]
 
@@ -21,8 +20,8 @@ BOOT_SECONDS = 1200
 
 
 @pytest.fixture(scope="module")
-def pi(context: Context, vm_directory: Path) -> Iterator[Guest]:
-    guest = Guest(context, vm_directory / "raspi3b", machine_type="raspi3b")
+def pi(context: Context) -> Iterator[Guest]:
+    guest = Guest(context, make_directory(context, "raspi3b"), machine_type="raspi3b")
     guest.flash()
     guest.start()
     yield guest
