@@ -50,6 +50,21 @@ class Paths:
         return self.hearth / "results"
 
     @property
+    def update(self) -> Path:
+        """state.json (appliance.update), history.json, what a channel said last."""
+        return self.hearth / "update"
+
+    @property
+    def snapshots(self) -> Path:
+        """Databases as they were before a new version first touched them, 0700 root."""
+        return self.data / "snapshots"
+
+    @property
+    def failures(self) -> Path:
+        """Why an update or a file system failed, with the last lines of its journal."""
+        return self.data / "failures"
+
+    @property
     def certificates(self) -> Path:
         return self.data / "certificates"
 

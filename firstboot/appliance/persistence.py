@@ -25,6 +25,7 @@ PERSISTED = (
     Persisted(path="hearth", owner="root:hearth-ui", mode=0o750, what="settings, secrets, state"),
     Persisted(path="postgresql", owner="postgres:postgres", mode=0o750, what="database"),
     Persisted(path="homeserver", owner="root:root", mode=0o751, what="signing key, media"),
+    Persisted(path="snapshots", mode=0o700, what="databases of before an update"),
     Persisted(path="certificates", mode=0o751, what="certificate authority, certificates, ACME"),
     Persisted(path="ssh", mode=0o700, what="SSH host keys"),
     Persisted(path="system", what="machine identity and clock"),

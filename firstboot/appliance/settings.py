@@ -12,6 +12,7 @@ import tomli_w
 
 from appliance.atomic import write_atomic
 from appliance.errors import ConfigError
+from appliance.release import Channel
 from appliance.tables import parse_table, to_table
 
 VERSION = 1
@@ -108,12 +109,29 @@ class Public:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Updates:
+    """``window`` is when the appliance may restart by itself, in its own time zone ("03:00-05:00").
+
+    Without ``automatic`` the owner is told of a release and starts it. An empty ``url`` means the
+    address that the image was built with. ``verdict_minutes``: how long a new version may take to
+    prove itself healthy.
+    """
+
+    automatic: bool = True
+    channel: Channel = Channel.STABLE
+    url: str = ""
+    window: str = "03:00-05:00"
+    verdict_minutes: int = 15
+
+
+@dataclass(frozen=True, kw_only=True)
 class Settings:
     version: int = VERSION
     owner: Owner
     device: Device
     server: Server
     public: Public | None = None
+    updates: Updates = field(default_factory=Updates)
 
 
 @dataclass(frozen=True, kw_only=True)
