@@ -21,8 +21,14 @@ MAX_SERVER_NAME = MAX_USER_ID - len("@:") - MAX_LOCALPART
 MIN_PASSWORD = 10
 MAX_PASSWORD = 72  # bytes: bcrypt, where Synapse passes over the rest and Dendrite refuses it
 MIN_DISTINCT = 5
+HIGHEST_PORT = 65535
 COMMON = ("password", "passwort", "motdepasse", "1234567890", "qwertzuiop", "qwertyuiop",
           "raspberry", "hearth", "matrix", "homeserver", "administrator")  # fmt: skip
+
+
+def is_port(number: int) -> bool:
+    """One that TCP or UDP can name and something can listen on."""
+    return 0 < number <= HIGHEST_PORT
 
 
 def check_owner_name(name: str) -> str:

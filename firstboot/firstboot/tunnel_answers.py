@@ -6,10 +6,9 @@ import ipaddress
 
 from appliance.errors import FieldError
 from appliance.settings import Reach, Tunnel
-from appliance.validate import check_server_name
+from appliance.validate import check_server_name, is_port
 from services.wan import is_publishable
 
-HIGHEST_PORT = 65535
 EXAMPLE = "for example 198.51.100.7, as your provider's page shows it"
 
 
@@ -18,7 +17,7 @@ def judge_tunnel(server: str, port: int) -> Tunnel:
     server = server.strip().lower()
     if not server:
         raise FieldError("server", "Type the address of the rented server.", hint=EXAMPLE)
-    if not 0 < port <= HIGHEST_PORT:
+    if not is_port(port):
         raise FieldError("tunnel_port", f"{port} is not a port.", hint="51820 is right for most")
     if not _is_ipv4(server):
         try:

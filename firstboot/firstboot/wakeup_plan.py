@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from pathlib import Path
 
 from appliance.answers import Judgement
 from appliance.errors import NetworkError
@@ -14,12 +13,12 @@ from firstboot.outside import certificate_fact
 from services.address import Reachability
 from services.ddns.result import RESULT as DDNS
 from services.ddns.result import DdnsResult
+from services.moment import read_boot_id
 from services.reach import AddressResult
 from services.results import load_result
 from services.wan import RESULT as ADDRESS
 from services.ways import published
 
-BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 HOUR = 3600.0
 DAY = 24 * HOUR
 # Reboots in a row are one return, however many; and a restless line is not everybody's business.
@@ -130,7 +129,7 @@ def find_facts(paths: Paths, settings: Settings, now: float) -> Facts:
         addresses = ()
     found = load_result(paths, ADDRESS, AddressResult)
     return Facts(
-        boot=BOOT_ID.read_text().strip(),
+        boot=read_boot_id(),
         addresses=addresses,
         is_offline=found is not None and found.finding.verdict is Reachability.OFFLINE,
         missing=_missing(paths, settings, addresses, now),

@@ -6,6 +6,7 @@ from appliance.answers import CheckState, Measured, WayOffer
 from appliance.errors import FieldError
 from appliance.paths import Paths
 from appliance.settings import Public, Way
+from appliance.validate import is_port
 from services.address import Reachability
 from services.ddns.provider import Ipv6, Txt
 from services.ddns.providers import PROVIDERS, find_provider
@@ -17,7 +18,6 @@ from services.wan import RESULT, WanAddresses
 from services.ways import WITHOUT_HTTP, can_prove_by_dns
 
 HTTPS = 443
-HIGHEST_PORT = 65535
 # The listener on our side is for what the router calls 80; nothing else may be there.
 HTTP = PORTS[0].external
 BEST = {
@@ -69,7 +69,7 @@ def judge_way(public: Public | None, server_name: str, way: Way, port: int) -> i
         raise FieldError("way", obstacle, hint="choose another way, or another provider")
     if way is not Way.PORT:
         return HTTPS
-    if not 0 < port <= HIGHEST_PORT:
+    if not is_port(port):
         raise FieldError("port", f"{port} is not a port.", hint="for example 8448")
     if port in (HTTP, HTTPS):
         message = f"Port {port} is what “Through your router” opens; this is for another one."

@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 
 from services.address import Finding
 from services.echo import Echo
+from services.explanation import Explanation
 from services.moment import Moment
-from services.portmap.causes import EXPLANATIONS, Explanation
+from services.portmap.causes import EXPLANATIONS
 from services.portmap.contract import State
 from services.wan import WanAddresses
 

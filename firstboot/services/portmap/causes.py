@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
+
+from services.explanation import Explanation
 
 # Not 443 to 443: there the appliance has its own pages, for the home network.
 FORWARDS = "80 to 8080, 443 to 8443 and 8448 to 8448 of this device"
@@ -33,12 +34,6 @@ class Cause(StrEnum):
     UNNAMED = "unnamed"
     GARBLED = "garbled"
     UNGUARDED = "unguarded"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Explanation:
-    sentence: str
-    next_step: str
 
 
 EXPLANATIONS = {

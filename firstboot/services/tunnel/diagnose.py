@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from appliance.deadline import Clock, Deadline
+from services.explanation import Explanation
 
 KNOCK_SECONDS = 1.5
 # SSH, and the ports that are passed on: where those lead nowhere, the first one still answers.
@@ -37,12 +38,6 @@ class Cause(StrEnum):
 class Diagnosis:
     cause: Cause
     evidence: tuple[str, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Explanation:
-    sentence: str
-    next_step: str
 
 
 EXPLANATIONS = {

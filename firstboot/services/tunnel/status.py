@@ -15,7 +15,8 @@ from appliance.atomic import write_atomic
 from appliance.errors import ConfigError
 from appliance.paths import Paths
 from appliance.tables import parse_table, to_table
-from services.tunnel.diagnose import EXPLANATIONS, Diagnosis, Explanation
+from services.explanation import Explanation
+from services.tunnel.diagnose import EXPLANATIONS, Diagnosis
 
 # With something to carry, WireGuard shakes hands every two minutes; keys older than three are dead
 # (WireGuard paper, section 6.1: REKEY_AFTER_TIME, REJECT_AFTER_TIME).
