@@ -17,6 +17,7 @@
       FieldError            15   one form field is not acceptable; carries the field's name
       ImageError            16   an image or a partition does not look as it must
       CertificateError      17   a certificate authority refuses; carries its reason's kind
+      SignatureError        18   a signature is missing, a stranger's, or of a revoked key
 
 Only a ``__main__`` prints and exits; everything else raises.
 """
@@ -113,6 +114,10 @@ class CertificateError(HearthError):
         super().__init__(message, hint=hint)
         self.kind = kind
         self.retry_after = retry_after
+
+
+class SignatureError(HearthError):
+    exit_code = 18
 
 
 def error_classes() -> tuple[type[HearthError], ...]:

@@ -84,6 +84,31 @@ def _plain(value: Any) -> Any:
     return value
 
 
+def without_unknown(cls: type[object], table: Any) -> Any:
+    """``table`` without the keys that ``cls`` does not know, at every depth: for what a newer
+    version may have written, whose fields come with defaults.
+    """
+    if not isinstance(table, Mapping):
+        return table
+    hints = _hints(cls)
+    return {key: _known(hints[key], value) for key, value in table.items() if key in hints}
+
+
+def _known(hint: Any, value: Any) -> Any:
+    """Lists and ``X | None`` of dataclasses as well."""
+    if dataclasses.is_dataclass(hint):
+        return without_unknown(typing.cast("type[Any]", hint), value)
+    arguments = [one for one in typing.get_args(hint) if dataclasses.is_dataclass(one)]
+    if not arguments:
+        return value
+    [inner] = arguments
+    if isinstance(value, list):
+        return [_known(inner, item) for item in value]
+    if typing.get_origin(hint) is dict and isinstance(value, Mapping):
+        return {key: _known(inner, item) for key, item in value.items()}
+    return _known(inner, value)
+
+
 def _is_required(field: dataclasses.Field[Any]) -> bool:
     missing = dataclasses.MISSING
     return field.default is missing and field.default_factory is missing

@@ -8,7 +8,7 @@ from enum import StrEnum
 import pytest
 
 from appliance.errors import ConfigError
-from appliance.tables import parse_table, to_table
+from appliance.tables import parse_table, to_table, without_unknown
 
 
 class Colour(StrEnum):
@@ -86,3 +86,18 @@ def test_what_is_wrong_is_named(change: dict[str, object], message: str, hint: s
 def test_a_missing_key_is_named() -> None:
     with pytest.raises(ConfigError, match=r"cart\.toml: key 'name' is missing"):
         parse_table(Cart, {}, where="cart.toml")
+
+
+def test_what_a_newer_version_wrote_is_left_out_at_every_depth() -> None:
+    table = {
+        "name": "cart",
+        "brakes": {"size": 3},
+        "wheels": [{"size": 3, "tyre": "rubber"}, {"size": 4}],
+        "owner": {"name": "x"},
+    }
+    known = without_unknown(Cart, table)
+    assert known["wheels"] == [{"size": 3}, {"size": 4}]
+    assert "brakes" not in known
+    # What is known keeps its form, and so is refused where that is wrong.
+    assert without_unknown(Cart, {"wheels": "none"}) == {"wheels": "none"}
+    assert without_unknown(Cart, ["no", "table"]) == ["no", "table"]
