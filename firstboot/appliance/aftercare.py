@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
+
+from appliance.answers import Done, Federation, File, Rescue
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,3 +28,27 @@ class StartFederationCheck:
     """Look at that now; GetFederation tells the finding. Result: Done."""
 
     session: str = field(repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class GetRescue:
+    """Why nothing starts any more, with the last lines of the logs. Result: Rescue."""
+
+    session: str = field(repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TryAgain:
+    """Leave rescue mode: give the slot its attempts back and restart. Result: Done."""
+
+    session: str = field(repr=False)
+
+
+AftercareRequest = MakeRecoveryFile | GetFederation | StartFederationCheck | GetRescue | TryAgain
+AFTERCARE_RESULTS: dict[type[Any], type[Any]] = {
+    MakeRecoveryFile: File,
+    GetFederation: Federation,
+    StartFederationCheck: Done,
+    GetRescue: Rescue,
+    TryAgain: Done,
+}

@@ -61,7 +61,8 @@ class Status:
     """``data``: "ok", "found" (an earlier Hearth's), "damaged" or "missing"; ``names``: *.local.
 
     ``notes``: sentences about what else is wrong, for example in the owner's hearth.toml.
-    ``outside`` is empty for a server that only the home network reaches.
+    ``outside`` is empty for a server that only the home network reaches. In ``rescue`` mode neither
+    slot started often enough to be trusted, and no homeserver runs.
     """
 
     phase: Phase
@@ -80,6 +81,7 @@ class Status:
     authority_fingerprint: str = ""
     notes: tuple[str, ...] = ()
     outside: tuple[Outside, ...] = ()
+    rescue: bool = False
 
     @property
     def is_public(self) -> bool:
@@ -130,6 +132,28 @@ class Federation:
     at: float = 0.0
     asked: float = 0.0
     parts: tuple[Looked, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mishap:
+    """One start that went wrong: what was tried, why it was given up, the last lines of its log.
+
+    ``at`` in seconds since the epoch, by a clock that may have been wrong.
+    """
+
+    at: float
+    version: str
+    slot: str
+    reason: str
+    log: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rescue:
+    """For rescue mode's page; the newest mishap first. ``log`` is this start's own so far."""
+
+    mishaps: tuple[Mishap, ...] = ()
+    log: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -236,4 +260,4 @@ class File:
     content: str = field(repr=False)
 
 
-Result = Status | Session | Draft | Providers | Federation | Done | File
+Result = Status | Session | Draft | Providers | Federation | Rescue | Done | File

@@ -18,13 +18,17 @@ class DataCondition(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class BootReport:
-    """``disk`` is the whole-disk device that was booted from, None when unknown."""
+    """``disk`` is the whole-disk device that was booted from, None when unknown.
+
+    ``rescue``: no slot had an attempt left, so boot.scr started the committed one all the same.
+    """
 
     slot: str = ""
     disk: Path | None = None
     data: DataCondition = DataCondition.MISSING
     data_detail: str = "the start-up program left no report"
     first_boot: bool = False
+    rescue: bool = False
 
 
 def parse_boot_report(text: str) -> BootReport:
@@ -41,6 +45,7 @@ def parse_boot_report(text: str) -> BootReport:
         data=DataCondition(data),
         data_detail=detail,
         first_boot=values.get("first_boot") == "1",
+        rescue=values.get("rescue") == "1",
     )
 
 
@@ -51,6 +56,7 @@ def render_boot_report(report: BootReport) -> str:
         "data": report.data.value,
         "data_detail": " ".join(report.data_detail.split()),
         "first_boot": "1" if report.first_boot else "0",
+        "rescue": "1" if report.rescue else "0",
     }
     return "".join(f"{name}={value}\n" for name, value in lines.items())
 

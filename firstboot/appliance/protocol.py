@@ -10,7 +10,7 @@ import json
 from dataclasses import dataclass, field
 from typing import Any, get_args
 
-from appliance.aftercare import GetFederation, MakeRecoveryFile, StartFederationCheck
+from appliance.aftercare import AFTERCARE_RESULTS, AftercareRequest
 from appliance.answers import Done, Draft, Federation, File, Providers, Result, Session, Status
 from appliance.errors import ConfigError, FieldError, HearthError, error_classes
 from appliance.settings import Reach, Software, Way
@@ -18,8 +18,7 @@ from appliance.tables import parse_table, to_table
 
 # They belong to the protocol; whoever speaks it finds them here.
 __all__ = [
-    "Done", "Draft", "Federation", "File", "GetFederation", "MakeRecoveryFile", "Providers",
-    "Result", "Session", "StartFederationCheck", "Status",
+    "Done", "Draft", "Federation", "File", "Providers", "Result", "Session", "Status",
 ]  # fmt: skip
 
 VERSION = 1
@@ -225,25 +224,23 @@ Request = (
     | StartTunnelCheck
     | SaveHomeserver
     | Apply
-    | MakeRecoveryFile
-    | GetFederation
-    | StartFederationCheck
     | GetAuthority
     | AdoptData
     | EraseData
+    | AftercareRequest
 )
 REQUESTS: dict[str, type[Request]] = {cls.__name__: cls for cls in get_args(Request)}
 _DRAFT = (GetDraft, SaveOwner, PassNetwork, SaveServer, SaveAddress, SaveWay, SaveTunnel,
           SaveHomeserver)  # fmt: skip
-_DONE = (SignOut, StartNetworkCheck, StartAddressCheck, StartTunnelCheck, StartFederationCheck,
-         Apply, AdoptData, EraseData)  # fmt: skip
-_FILE = (GetTunnelScript, MakeRecoveryFile, GetAuthority)
+_DONE = (SignOut, StartNetworkCheck, StartAddressCheck, StartTunnelCheck, Apply, AdoptData,
+         EraseData)  # fmt: skip
+_FILE = (GetTunnelScript, GetAuthority)
 RESULTS: dict[type[Request], type[Any]] = {
     GetStatus: Status,
     Claim: Session,
     SignIn: Session,
     GetProviders: Providers,
-    GetFederation: Federation,
+    **AFTERCARE_RESULTS,
     **dict.fromkeys(_DRAFT, Draft),
     **dict.fromkeys(_DONE, Done),
     **dict.fromkeys(_FILE, File),

@@ -11,6 +11,14 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, assert_never
 
+from appliance.aftercare import (
+    AftercareRequest,
+    GetFederation,
+    GetRescue,
+    MakeRecoveryFile,
+    StartFederationCheck,
+    TryAgain,
+)
 from appliance.bootreport import load_boot_report
 from appliance.deadline import Clock
 from appliance.errors import AccessError, ConfigError, HearthError, StateError
@@ -24,15 +32,12 @@ from appliance.protocol import (
     Done,
     Draft,
     EraseData,
-    Federation,
     File,
     GetAuthority,
     GetDraft,
-    GetFederation,
     GetProviders,
     GetStatus,
     GetTunnelScript,
-    MakeRecoveryFile,
     PassNetwork,
     Request,
     Result,
@@ -46,7 +51,6 @@ from appliance.protocol import (
     SignIn,
     SignOut,
     StartAddressCheck,
-    StartFederationCheck,
     StartNetworkCheck,
     StartTunnelCheck,
     Status,
@@ -57,8 +61,8 @@ from appliance.protocol import (
 from appliance.settings import load_secrets
 from appliance.state import Phase
 from firstboot import delegates
+from firstboot.aftercare import Aftercare
 from firstboot.door import Door, check_text, internal_error, listen
-from firstboot.federation_watch import FederationWatch
 from firstboot.gate import Gate
 from firstboot.host import Host, SystemHost
 from firstboot.preseed import Checked, load_preseed, redact_claim_code
@@ -68,7 +72,6 @@ from firstboot.status import load_facts, measure_status
 if TYPE_CHECKING:
     from services.olddata import OldOwner
 
-RECOVERY_FILE = "hearth-recovery.bin"
 PREPARE_SECONDS = 60.0
 
 
@@ -97,7 +100,7 @@ class Agent:
             directory.mkdir(mode=mode, parents=True, exist_ok=True)
         self.gate = Gate(paths, clock=clock)
         self.setup = Setup(paths, self.host, clock=clock)
-        self._federation = FederationWatch(paths, self.host, clock=clock)
+        self._aftercare = Aftercare(paths, self.host, clock=clock)
         self._lock = threading.RLock()
         self._prepared = threading.Event()
         self._door: Door | None = None
@@ -209,10 +212,10 @@ class Agent:
                 return delegates.providers()
             case Apply():
                 return self._apply(request)
-            case MakeRecoveryFile():
-                return self._recovery_file(request)
-            case GetFederation() | StartFederationCheck():
-                return self._look_outside(request)
+            case MakeRecoveryFile() | GetFederation() | StartFederationCheck():
+                return self._look_after(request)
+            case GetRescue() | TryAgain():
+                return self._look_after(request)
             case GetAuthority():
                 return delegates.authority_file(self.paths)
             case AdoptData():
@@ -263,16 +266,10 @@ class Agent:
         self.on_change()
         return Done()
 
-    def _recovery_file(self, request: MakeRecoveryFile) -> File:
-        self.gate.sessions.require(request.session)
-        if self.setup.phase is not Phase.READY:
-            raise StateError("There is nothing to recover yet: setup is not over.")
-        return delegates.recovery_file(self.paths, request.passphrase, RECOVERY_FILE)
-
-    def _look_outside(self, request: GetFederation | StartFederationCheck) -> Federation | Done:
+    def _look_after(self, request: AftercareRequest) -> Result:
         self.gate.sessions.require(request.session)
         with self._lock:
-            return self._federation.answer(request)
+            return self._aftercare.answer(request)
 
     def _adopt(self, request: AdoptData) -> Done:
         disk = delegates.found_disk(load_boot_report(self.paths.boot_report))

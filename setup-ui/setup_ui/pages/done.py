@@ -8,8 +8,9 @@ import io
 from flask import Blueprint, Response, render_template, request, send_file
 from werkzeug.wrappers import Response as BaseResponse
 
+from appliance.aftercare import MakeRecoveryFile
 from appliance.errors import AccessError, FieldError, HearthError
-from appliance.protocol import File, GetAuthority, MakeRecoveryFile, Status
+from appliance.protocol import File, GetAuthority, Status
 from appliance.state import Phase
 from appliance.validate import MIN_PASSWORD
 from setup_ui.context import agent, current_status, go, require_session, session_token

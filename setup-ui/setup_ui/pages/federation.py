@@ -7,7 +7,8 @@ import time
 from flask import Blueprint, Response, jsonify, render_template
 from werkzeug.wrappers import Response as BaseResponse
 
-from appliance.protocol import Federation, GetFederation, StartFederationCheck
+from appliance.aftercare import GetFederation, StartFederationCheck
+from appliance.protocol import Federation
 from appliance.state import Phase
 from setup_ui.context import agent, current_status, go, session_token
 

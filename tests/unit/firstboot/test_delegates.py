@@ -8,8 +8,9 @@ import sys
 
 import pytest
 
+from appliance.aftercare import MakeRecoveryFile
 from appliance.errors import CommandError, FieldError, StateError
-from appliance.protocol import Apply, GetAuthority, GetStatus, MakeRecoveryFile
+from appliance.protocol import Apply, GetAuthority, GetStatus
 from appliance.run import run
 from appliance.settings import Software
 from appliance.state import Phase, State, save_state

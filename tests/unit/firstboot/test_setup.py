@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from appliance.aftercare import MakeRecoveryFile
 from appliance.bootreport import DataCondition
 from appliance.errors import (
     AccessError,
@@ -22,7 +23,6 @@ from appliance.protocol import (
     EraseData,
     GetDraft,
     GetStatus,
-    MakeRecoveryFile,
     PassNetwork,
     SaveAddress,
     SaveHomeserver,

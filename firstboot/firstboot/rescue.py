@@ -1,0 +1,48 @@
+"""Rescue mode: neither slot had an attempt left, so boot.scr started the committed one as it is.
+
+No homeserver, no updates; the pages tell what happened, and the owner decides. A restart alone
+leaves rescue mode in place: only "try again" gives attempts back.
+"""
+
+from __future__ import annotations
+
+from appliance.answers import Mishap, Rescue
+from appliance.bootreport import load_boot_report
+from appliance.errors import StateError
+from appliance.log import logger
+from appliance.paths import Paths
+from services import slots
+from services.failures import load_failures, load_log, read_journal
+
+LOG_LINES = 200
+SHOWN_BYTES = 48 * 1024  # of each log: the page is for reading on a phone
+
+
+def require_rescue(paths: Paths) -> None:
+    if not load_boot_report(paths.boot_report).rescue:
+        raise StateError("This Hearth is not in rescue mode.", hint="reload the page")
+
+
+def show_rescue(paths: Paths) -> Rescue:
+    """Why, as far as it was written down. Raises StateError outside of rescue mode."""
+    require_rescue(paths)
+    mishaps = tuple(
+        Mishap(
+            at=failure.at,
+            version=failure.version,
+            slot=failure.slot,
+            reason=failure.reason,
+            log=load_log(paths, name)[-SHOWN_BYTES:],
+        )
+        for name, failure in load_failures(paths)
+    )
+    return Rescue(mishaps=mishaps, log=read_journal(lines=LOG_LINES)[-SHOWN_BYTES:])
+
+
+def try_again(paths: Paths) -> None:
+    """Give the slot that runs its attempts back; the caller restarts. Raises StateError."""
+    require_rescue(paths)
+    booted = slots.booted_slot(paths)
+    slots.recall(paths, booted)  # only where nobody is committed: then there is nothing better
+    slots.mark_good(paths)
+    logger.warning("rescue mode ends: slot %s is started again as usual", booted)
