@@ -3,7 +3,8 @@
 Two raw copies on the card (layout.STATE_OFFSETS), each 4 KiB in the form that U-Boot's
 ``env import -c`` and ``env export -c`` use: CRC-32 of the rest (little endian), then
 NUL-separated ``name=value``, then zeros. The newer valid copy counts; the older one is written.
-Names follow RAUC's U-Boot contract (BOOT_ORDER, BOOT_x_LEFT; RAUC manual, "Integration").
+Names follow RAUC's U-Boot contract (BOOT_ORDER, BOOT_x_LEFT; RAUC manual, "Integration");
+BOOT_COMMITTED is ours: the slot that proved itself last, which rescue mode starts.
 """
 
 from __future__ import annotations
@@ -23,14 +24,21 @@ ATTEMPTS_PRIMARY = 7  # a committed slot: several power cuts in a row must not u
 
 @dataclass(frozen=True, kw_only=True)
 class SlotState:
-    """``order``: boot names, first one first; ``left``: attempts by boot name."""
+    """``order``: boot names, first one first; ``left``: attempts by boot name.
+
+    ``committed`` is the slot that was committed last; empty ("none" on the card) where boot.scr
+    found no valid copy and started from its defaults, until a slot has proved itself again.
+    """
 
     seq: int
     order: tuple[str, ...]
     left: dict[str, int]
+    committed: str = ""
 
 
-INITIAL = SlotState(seq=1, order=("A",), left={"A": ATTEMPTS_PRIMARY, "B": 0})
+NAMES = ("A", "B")
+NOBODY = "none"  # U-Boot would leave out what is empty
+INITIAL = SlotState(seq=1, order=("A",), left={"A": ATTEMPTS_PRIMARY, "B": 0}, committed="A")
 
 
 def render_state(state: SlotState) -> bytes:
@@ -39,7 +47,8 @@ def render_state(state: SlotState) -> bytes:
         "BOOT_VERSION=1",
         f"BOOT_SEQ={state.seq:x}",
         f"BOOT_ORDER={' '.join(state.order)}",
-        *(f"BOOT_{name}_LEFT={state.left.get(name, 0):x}" for name in ("A", "B")),
+        *(f"BOOT_{name}_LEFT={state.left.get(name, 0):x}" for name in NAMES),
+        f"BOOT_COMMITTED={state.committed or NOBODY}",
     ]
     text = b"".join(line.encode() + b"\0" for line in lines)
     body = text.ljust(STATE_SIZE - 4, b"\0")
@@ -53,13 +62,17 @@ def parse_state(raw: bytes) -> SlotState | None:
     entries = [line.partition("=") for line in raw[4:].decode("ascii", "replace").split("\0")]
     values = {name: value for name, mark, value in entries if mark}
     try:
-        return SlotState(
+        committed = values["BOOT_COMMITTED"]
+        state = SlotState(
             seq=int(values["BOOT_SEQ"], 16),
-            order=tuple(name for name in values["BOOT_ORDER"].split() if name in ("A", "B")),
-            left={name: int(values[f"BOOT_{name}_LEFT"], 16) for name in ("A", "B")},
+            order=tuple(dict.fromkeys(values["BOOT_ORDER"].split())),
+            left={name: int(values[f"BOOT_{name}_LEFT"], 16) for name in NAMES},
+            committed="" if committed == NOBODY else committed,
         )
     except (KeyError, ValueError):
         return None
+    known = state.order and {*state.order, state.committed} <= {*NAMES, ""}
+    return state if known else None
 
 
 def read_copies(disk: Path) -> tuple[SlotState | None, ...]:
@@ -85,6 +98,8 @@ def write_next(disk: Path, state: SlotState) -> SlotState:
     with disk.open("r+b") as file:
         os.pwrite(file.fileno(), render_state(written), STATE_OFFSETS[index])
         os.fsync(file.fileno())
+        # From the card and not from what the kernel remembers of it.
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
         back = os.pread(file.fileno(), STATE_SIZE, STATE_OFFSETS[index])
     if parse_state(back) != written:
         message = f"slot state copy {index} on {disk} does not read back"

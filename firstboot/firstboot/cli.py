@@ -110,6 +110,9 @@ def _add_internal(add: Callable[..., argparse.ArgumentParser]) -> None:
     add("acme", _acme)
     add("ddns-check", _ddns_check)
     add("slot-good", _slot_good)
+    backend = add("slot-backend", _slot_backend)
+    backend.add_argument("act")
+    backend.add_argument("arguments", nargs="*")
     add("recovery-file", _recovery_file)
     add("qr", _qr).add_argument("text")
 
@@ -222,6 +225,14 @@ def _slot_good(paths: Paths, _options: argparse.Namespace) -> int:
 
     if mark_good(paths):
         logger.info("the booted slot has all its attempts again")
+    return 0
+
+
+def _slot_backend(paths: Paths, options: argparse.Namespace) -> int:
+    from services.slots.rauc_backend import answer
+
+    if said := answer(paths, options.act, options.arguments):
+        sys.stdout.write(f"{said}\n")
     return 0
 
 

@@ -2,7 +2,7 @@
 # Frozen: it lives on bootfs, which updates do not write. Everything that may change lives in the
 # slot's own /boot/slot.scr, which gets devtype, devnum, hearth_part, hearth_slot, hearth_rescue.
 setenv hearth_interface 1
-setenv hearth_vars "BOOT_VERSION BOOT_SEQ BOOT_ORDER BOOT_A_LEFT BOOT_B_LEFT"
+setenv hearth_vars "BOOT_VERSION BOOT_SEQ BOOT_ORDER BOOT_A_LEFT BOOT_B_LEFT BOOT_COMMITTED"
 setenv hearth_copy0 ${kernel_addr_r}
 setexpr hearth_copy1 ${kernel_addr_r} + 0x2000
 
@@ -41,7 +41,9 @@ elif test 0x${hearth_seq1} -gt 0; then
   run hearth_load1
   setenv hearth_older 0
 else
+  # Nobody is committed then: what starts must prove itself anew.
   echo "hearth: no valid slot state, starting from defaults"
+  setenv BOOT_COMMITTED none
   setenv BOOT_VERSION 1
   setenv BOOT_SEQ 0
   setenv BOOT_ORDER "A B"
@@ -64,11 +66,9 @@ for hearth_name in ${BOOT_ORDER}; do
   fi
 done
 if test -z "${hearth_slot}"; then
-  # No attempts left anywhere: the first of the order was the last one committed.
+  # No attempts left anywhere: the one that proved itself last, whatever the order.
   setenv hearth_rescue 1
-  for hearth_name in ${BOOT_ORDER}; do
-    if test -z "${hearth_slot}"; then setenv hearth_slot ${hearth_name}; fi
-  done
+  if test "${BOOT_COMMITTED}" = "B"; then setenv hearth_slot B; else setenv hearth_slot A; fi
 else
   setexpr BOOT_SEQ ${BOOT_SEQ} + 1
   if test "${hearth_older}" = "0"; then

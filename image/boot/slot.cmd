@@ -22,7 +22,7 @@ fi
 
 # Security modules: only what something here uses. BPF's alone costs systemd the reading of the
 # kernel's type information at every start, three seconds of an emulated one.
-setenv bootargs "${hearth_console} lsm=lockdown,landlock,yama rauc.slot=${hearth_slot} hearth.part=${hearth_uuid} ro panic=10 quiet loglevel=4 systemd.show_status=false hearth.rescue=${hearth_rescue}"
+setenv bootargs "${hearth_console} lsm=lockdown,landlock,yama rauc.slot=${hearth_slot} hearth.part=${hearth_uuid} hearth.interface=${hearth_interface} ro panic=10 quiet loglevel=4 systemd.show_status=false hearth.rescue=${hearth_rescue}"
 # Compressed: a card reads slower than any Pi decompresses.
 load ${hearth_from} ${kernel_addr_r} /boot/vmlinuz
 setenv kernel_comp_size ${filesize}

@@ -26,7 +26,7 @@ from imagebuild.vm import tool
 
 STATES = (
     INITIAL,
-    SlotState(seq=0xABC, order=("B", "A"), left={"A": 7, "B": 3}),
+    SlotState(seq=0xABC, order=("B", "A"), left={"A": 7, "B": 3}, committed="A"),
     SlotState(seq=2**31, order=("B",), left={"A": 0, "B": 15}),
 )
 

@@ -18,6 +18,7 @@ from appliance.slotstate import (
     write_next,
 )
 from services import slots
+from unit.services import bootscript
 
 
 @pytest.fixture
@@ -35,12 +36,11 @@ def paths(tmp_path: Path) -> Paths:
 
 
 def boot(paths: Paths, slot: str) -> None:
-    """As boot.scr: one attempt less."""
+    """boot.scr must choose this slot, and the kernel gets to know it."""
     proc = paths.root / "proc"
     proc.mkdir(exist_ok=True)
+    assert bootscript.boot(card(paths)).slot == slot
     (proc / "cmdline").write_text(f"console=ttyAMA0 rauc.slot={slot} quiet\n")
-    state = current(paths)
-    write_next(card(paths), replace(state, left={**state.left, slot: state.left[slot] - 1}))
 
 
 def card(paths: Paths) -> Path:
@@ -51,13 +51,6 @@ def current(paths: Paths) -> SlotState:
     state = newest(read_copies(card(paths)))
     assert state is not None
     return state
-
-
-def try_slot(paths: Paths, slot: str) -> None:
-    """As an update does: the new slot first, with few attempts."""
-    others = tuple(name for name in ("A", "B") if name != slot)
-    left = {**current(paths).left, slot: ATTEMPTS_TRY}
-    write_next(card(paths), SlotState(seq=0, order=(slot, *others), left=left))
 
 
 def test_status_of_a_fresh_card(paths: Paths) -> None:
@@ -85,7 +78,7 @@ def test_power_cuts_in_a_row_leave_it_bootable(paths: Paths) -> None:
 
 def test_a_slot_on_trial_is_left_alone_until_it_is_committed(paths: Paths) -> None:
     slots.mark_good(paths)
-    try_slot(paths, "B")
+    slots.try_next(paths, "B")
     boot(paths, "B")
     assert not slots.status(paths).committed
     assert not slots.mark_good(paths)
@@ -106,14 +99,94 @@ def test_commit_twice_writes_once(paths: Paths) -> None:
     assert card(paths).read_bytes() == before
 
 
-def test_the_fallback_after_a_failed_trial_is_not_marked(paths: Paths) -> None:
-    slots.mark_good(paths)
-    try_slot(paths, "B")
+def test_after_a_failed_trial_the_old_slot_is_the_committed_one(paths: Paths) -> None:
+    slots.try_next(paths, "B")
     for _ in range(ATTEMPTS_TRY):
         boot(paths, "B")
+        assert slots.status(paths).trial == "B"
     boot(paths, "A")
-    assert not slots.status(paths).committed
+    found = slots.status(paths)
+    assert (found.committed, found.trial, found.primary, found.left["B"]) == (True, "B", "A", 0)
+    assert slots.mark_good(paths)
+    settled = slots.commit(paths)
+    assert settled == replace(settled, order=("A", "B"), committed="A")
+    assert settled.left == {"A": ATTEMPTS_PRIMARY, "B": 0}
+    assert slots.status(paths).trial == ""
+
+
+def test_a_slot_that_was_marked_bad_is_told_from_one_that_never_was_tried(paths: Paths) -> None:
+    slots.mark_bad(paths, "B")  # RAUC, before it writes
+    assert slots.status(paths).trial == ""
+    slots.try_next(paths, "B")
+    boot(paths, "B")
+    slots.mark_bad(paths, "B")  # the verdict
+    assert not slots.give_back(paths)
+    boot(paths, "A")
+    assert slots.status(paths).trial == "B"
+
+
+def test_the_last_attempt_comes_back_too(paths: Paths) -> None:
+    slots.try_next(paths, "B")
+    for _ in range(ATTEMPTS_TRY):
+        boot(paths, "B")
+    assert slots.give_back(paths)
+    boot(paths, "B")
+
+
+def test_orderly_restarts_in_the_trial_cost_no_attempt(paths: Paths) -> None:
+    slots.try_next(paths, "B")
+    assert not slots.give_back(paths)  # it is not B that runs
+    for _ in range(3 * ATTEMPTS_TRY):
+        boot(paths, "B")
+        assert slots.give_back(paths)
+        assert not slots.give_back(paths)  # never more than there were
+    assert current(paths).left["B"] == ATTEMPTS_TRY
+
+
+def test_a_committed_slot_gets_nothing_back_twice(paths: Paths) -> None:
+    assert not slots.give_back(paths)
+    assert current(paths).left["A"] == ATTEMPTS_PRIMARY - 1
+
+
+def test_only_a_slot_with_a_way_back_starts_a_trial(paths: Paths) -> None:
+    with pytest.raises(StateError, match="runs already"):
+        slots.try_next(paths, "A")
+    with pytest.raises(StateError, match="no slot"):
+        slots.try_next(paths, "C")
+    slots.try_next(paths, "B")
+    boot(paths, "B")
+    with pytest.raises(StateError, match="has not proved itself"):
+        slots.try_next(paths, "A")
+    with pytest.raises(StateError, match="cannot be marked bad"):
+        slots.mark_bad(paths, "A")
+
+
+def test_no_attempts_anywhere_start_the_committed_slot_in_rescue_mode(paths: Paths) -> None:
+    slots.try_next(paths, "B")
+    boot(paths, "B")
+    slots.commit(paths)
+    write_next(card(paths), replace(current(paths), order=("A", "B"), left={"A": 0, "B": 0}))
+    assert bootscript.boot(card(paths)) == bootscript.Booted("B", True)
+    assert slots.status(paths).primary == "B"
+    assert slots.mark_good(paths)  # "try again"
+    boot(paths, "B")
+
+
+def test_both_copies_lost_is_nobodys_commit(paths: Paths) -> None:
+    raw = bytearray(card(paths).read_bytes())
+    for offset in STATE_OFFSETS:
+        raw[offset] ^= 1
+    card(paths).write_bytes(raw)
+    boot(paths, "A")
+    found = slots.status(paths)
+    assert (found.committed, found.committed_slot, found.trial) == (False, "", "")
     assert not slots.mark_good(paths)
+    with pytest.raises(StateError, match="has not proved itself"):
+        slots.try_next(paths, "B")
+    assert slots.recall(paths, "B")
+    assert not slots.recall(paths, "A")
+    boot(paths, "B")
+    assert slots.status(paths).committed
 
 
 def test_one_damaged_copy_does_not_matter_and_two_are_an_error(paths: Paths) -> None:
