@@ -93,7 +93,7 @@ def test_two_signers_are_one_too_many(root: Root) -> None:
 def test_a_signer_whose_time_is_over_or_to_come(root: Root) -> None:
     signed = verify(sign(CONTENT, root.release("short", days=1)), root.keyring)
     signed.check_time(signed.not_before + 60)
-    with pytest.raises(SignatureError, match="from .* on"):
+    with pytest.raises(SignatureError, match=r"from .* on"):
         signed.check_time(0.0)
     with pytest.raises(SignatureError, match="was valid until"):
         signed.check_time(signed.not_after + 1)
