@@ -76,7 +76,15 @@ class SystemdUnits:
         return run(argv, check=False, timeout=ASK_SECONDS).returncode == 0
 
 
-def is_machine_stopping() -> bool:
-    """Whether the machine is being switched off or restarted (systemctl(1), is-system-running)."""
+def system_state() -> str:
+    """systemd's own word for the whole: starting, running, degraded, maintenance, stopping ...
+
+    (systemctl(1), is-system-running.)
+    """
     argv = ["systemctl", "is-system-running"]
-    return run(argv, check=False, timeout=ASK_SECONDS).stdout.strip() == "stopping"
+    return run(argv, check=False, timeout=ASK_SECONDS).stdout.strip() or "silent"
+
+
+def is_machine_stopping() -> bool:
+    """Whether the machine is being switched off or restarted."""
+    return system_state() == "stopping"

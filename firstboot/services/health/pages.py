@@ -9,7 +9,7 @@ from services import proxy
 from services.health.result import CheckResult, Examination, failed, passed
 from services.http import ask_http
 
-SERVER_ERROR = 500
+OK, SERVER_ERROR = 200, 500
 UI = "hearth-ui.service"
 
 
@@ -41,3 +41,22 @@ class PagesCheck:
             evidence = f"http://hearth.local/ answers {answer.status}\n{log}".strip()
             return failed(evidence, f"restart {UI}")
         return passed(f"http://hearth.local/ answers {answer.status}")
+
+
+@dataclass(frozen=True)
+class SignInCheck:
+    """The page through which the owner comes in, with the field that it is about."""
+
+    name: str = "sign-in"
+    title: str = "Sign-in page"
+    needs_setup: bool = False
+
+    def run(self, examination: Examination) -> CheckResult:
+        is_set_up = examination.settings is not None
+        page, field = ("/sign-in", "password") if is_set_up else ("/claim", "code")
+        answer = ask_http("hearth.local", page)
+        if answer.status != OK or f'name="{field}"'.encode() not in answer.body:
+            log = examination.units.log_tail(UI)
+            evidence = f"http://hearth.local{page} answers {answer.status} without a form\n{log}"
+            return failed(evidence.strip(), f"restart {UI}")
+        return passed(f"http://hearth.local{page} asks for the {field}")

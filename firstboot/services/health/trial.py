@@ -1,0 +1,121 @@
+"""Whether a new version may stay: what is looked at, compared with what was so before.
+
+The policy is here and knows no clock and no machine; services.health.verdict measures.
+
+Two kinds of checks count. What is ours (data, database, homeserver, pages, units) must pass unless
+it failed before the update as well: an update cannot be blamed for it, and might be its cure. What
+comes from outside (the router, the time) must only be there again if it was there before: a
+provider's bad night is no reason to go back. Certificates and other servers are never asked here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from enum import Enum
+
+from appliance.update import Baseline
+
+MINUTE = 60.0
+ROUND_SECONDS = 10.0  # between two looks
+# How long all must have been well in a row: what crashes and is started again looks well at times.
+STEADY_SECONDS = 60.0
+LEAST_MINUTES, MOST_MINUTES = 1, 120
+# Orderly restarts cost no attempt, so something else must end a version that only ever restarts.
+MOST_STARTS = 12
+SHOWN = 3  # failed checks in a reason; the record has all
+
+
+class Bearing(Enum):
+    """OURS counts unless it failed before, OUTSIDE only where it passed before."""
+
+    OURS = "ours"
+    OUTSIDE = "outside"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Probe:
+    """One check's answer; ``evidence`` is what was seen."""
+
+    title: str
+    passed: bool
+    evidence: str = ""
+    bearing: Bearing = Bearing.OURS
+
+
+Measurement = Mapping[str, Probe]
+
+
+class Act(Enum):
+    WAIT = "wait"
+    COMMIT = "commit"
+    GO_BACK = "go back"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trial:
+    """``began`` and ``well_since`` on a clock that never goes back, in seconds; the latter is None
+    while something counts against the version. ``limit`` is how long it may take in all.
+    """
+
+    began: float
+    limit: float
+    well_since: float | None = None
+
+    @property
+    def steady(self) -> float:
+        """A quarter of a short limit, so that tests need not wait as long as owners do."""
+        return min(STEADY_SECONDS, self.limit / 4)
+
+
+def begin(now: float, minutes: int) -> Trial:
+    """``minutes`` as the owner set it, within reason."""
+    within = min(max(minutes, LEAST_MINUTES), MOST_MINUTES)
+    return Trial(began=now, limit=within * MINUTE)
+
+
+def baseline_of(measurement: Measurement, now: float) -> Baseline:
+    passed = {name: probe.passed for name, probe in measurement.items()}
+    return Baseline(passed=passed, measured_at=now)
+
+
+def counts(name: str, probe: Probe, baseline: Baseline) -> bool:
+    """Whether a failure of this check counts against the new version."""
+    before = baseline.passed.get(name)
+    if probe.bearing is Bearing.OUTSIDE:
+        return before is True
+    return before is not False
+
+
+def failing(measurement: Measurement, baseline: Baseline) -> dict[str, Probe]:
+    """What fails and counts, by name."""
+    return {
+        name: probe
+        for name, probe in measurement.items()
+        if not probe.passed and counts(name, probe, baseline)
+    }
+
+
+def plan(trial: Trial, faults: Mapping[str, Probe], now: float) -> tuple[Trial, Act]:
+    """What to do after a look that found ``faults``.
+
+    What became well before the limit gets the time to prove steady, even a little beyond it.
+    """
+    if faults:
+        act = Act.GO_BACK if now - trial.began >= trial.limit else Act.WAIT
+        return replace(trial, well_since=None), act
+    since = now if trial.well_since is None else trial.well_since
+    act = Act.COMMIT if now - since >= trial.steady else Act.WAIT
+    return replace(trial, well_since=since), act
+
+
+def tell(faults: Mapping[str, Probe], trial: Trial) -> str:
+    """The reason, in a sentence for the owner."""
+    parts = [f"{probe.title}: {_first_line(probe.evidence)}" for probe in faults.values()]
+    more = f" (and {len(parts) - SHOWN} more)" if len(parts) > SHOWN else ""
+    minutes = f"{trial.limit / MINUTE:.0f} minute{'s' if trial.limit > MINUTE else ''}"
+    return f"not well after {minutes}: {'; '.join(parts[:SHOWN])}{more}"
+
+
+def _first_line(text: str) -> str:
+    return (text.splitlines() or ["no answer"])[0]
