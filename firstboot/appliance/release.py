@@ -6,9 +6,14 @@ downloads anything, and check after it what the bundle's own signature vouches f
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any
+
+from appliance.errors import ConfigError
 
 COMPATIBLE = "hearth-arm64"  # RAUC's word for "made for this kind of system"
 INDEX_FORMAT = 1
@@ -35,6 +40,38 @@ class ReleaseFacts:
     synapse_schema: int = 0
     synapse_compatible: int = 0
     dendrite: str = ""
+
+
+def to_meta(facts: ReleaseFacts) -> dict[str, str]:
+    """As a RAUC manifest's [meta.hearth] holds them: flat, no empty value, no underscore."""
+    texts = {name: _text(getattr(facts, name)) for name in _FIELDS}
+    return {name.replace("_", "-"): text for name, text in texts.items() if text}
+
+
+def from_meta(meta: Mapping[str, str]) -> ReleaseFacts:
+    """The reverse. Facts that only later versions know are passed over. Raises ConfigError."""
+    known = {
+        name: meta[name.replace("_", "-")] for name in _FIELDS if name.replace("_", "-") in meta
+    }
+    try:
+        return ReleaseFacts(**{name: _value(name, text) for name, text in known.items()})
+    except (TypeError, ValueError) as error:
+        message = f"the bundle does not say what it holds: {error}"
+        raise ConfigError(message, hint="it was not made by `hearth bundle`") from error
+
+
+def _text(value: str | int | tuple[str, ...]) -> str:
+    return " ".join(value) if isinstance(value, tuple) else str(value)
+
+
+def _value(name: str, text: str) -> Any:
+    default = _FIELDS[name].default
+    if isinstance(default, tuple):
+        return tuple(text.split())
+    return int(text) if isinstance(default, int) else text
+
+
+_FIELDS = {field.name: field for field in dataclasses.fields(ReleaseFacts)}
 
 
 @dataclass(frozen=True, kw_only=True)

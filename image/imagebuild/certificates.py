@@ -44,8 +44,7 @@ def make_release_certificate(
     now: datetime.datetime,
     ends: datetime.datetime,
 ) -> x509.Certificate:
-    [title] = root.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
-    subject = make_name(f"{title.value} release {name}", unit_of(root))
+    subject = make_name(f"{common_name(root)} release {name}", unit_of(root))
     signing = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CODE_SIGNING])
     return (
         _builder(subject, root.subject, public, now, ends)
