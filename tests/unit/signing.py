@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import subprocess
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 CONFIG = """
@@ -15,7 +16,13 @@ default_ca = root
 [root]
 database = {place}/index.txt
 crlnumber = {place}/crlnumber
+serial = {place}/serial
+new_certs_dir = {place}
 default_md = sha256
+policy = any
+unique_subject = no
+[any]
+commonName = supplied
 [root_extensions]
 basicConstraints = critical,CA:true
 keyUsage = critical,keyCertSign,cRLSign
@@ -54,16 +61,18 @@ class Root:
     def keyring(self) -> Path:
         return self.place / "keyring.pem"
 
-    def release(self, name: str, *, days: int = 365, extensions: str = "release") -> Signer:
-        """A key under this root; ``days`` may be negative: then it has ended already."""
+    def release(
+        self, name: str, *, begins: float = -86400, days: float = 365, extensions: str = "release"
+    ) -> Signer:
+        """A key under this root; ``begins`` in seconds from now, ``days`` from then on."""
         signer = Signer(self.place / f"{name}.crt", self.place / f"{name}.key")
         request = self.place / f"{name}.csr"
         openssl("req", "-new", *P256, "-subj", f"/CN={name}", "-keyout", signer.key,
                 "-out", request)  # fmt: skip
-        openssl("x509", "-req", "-in", request, "-CA", self.certificate,
-                "-CAkey", self.place / "root.key", "-CAcreateserial", "-days", days,
-                "-extfile", self.place / "ca.conf", "-extensions", f"{extensions}_extensions",
-                "-out", signer.certificate)  # fmt: skip
+        start = datetime.now(UTC) + timedelta(seconds=begins)
+        dates = [f"{one:%Y%m%d%H%M%SZ}" for one in (start, start + timedelta(days=days))]
+        self._ca("-batch", "-notext", "-in", request, "-startdate", dates[0], "-enddate", dates[1],
+                 "-extensions", f"{extensions}_extensions", "-out", signer.certificate)  # fmt: skip
         return signer
 
     def revoke(self, signer: Signer) -> bytes:
@@ -94,6 +103,7 @@ def make_root(place: Path, name: str = "Test root") -> Root:
     (place / "ca.conf").write_text(CONFIG.format(place=place))
     (place / "index.txt").write_text("")
     (place / "crlnumber").write_text("01\n")
+    (place / "serial").write_text("1000\n")
     openssl("req", "-x509", *P256, "-subj", f"/CN={name}", "-days", 3650,
             "-config", write_request_config(place), "-extensions", "root_extensions",
             "-keyout", place / "root.key", "-out", root.certificate)  # fmt: skip
