@@ -38,6 +38,9 @@ class UpdateState:
     ``percent`` and ``message`` tell the progress of INSTALLING. ``snapshot`` names the database
     snapshot of before the trial, under Paths.snapshots. ``error`` is why the last attempt to
     install ended, in a sentence.
+    ``source`` is where the bundle comes from (a URL or a file), ``transaction`` and ``manifest``
+    RAUC's names for this installation and for exactly this bundle. ``by_hand``: the owner chose
+    this one, and not the channel.
     """
 
     stage: Stage = Stage.IDLE
@@ -51,6 +54,10 @@ class UpdateState:
     baseline: Baseline = field(default_factory=Baseline)
     snapshot: str = ""
     error: str = ""
+    source: str = ""
+    transaction: str = ""
+    manifest: str = ""
+    by_hand: bool = False
 
 
 class Result(StrEnum):
