@@ -16,10 +16,11 @@ from imagebuild.bootfs import make_bootfs
 from imagebuild.cache import ensure_layer, hash_files, hash_inputs
 from imagebuild.context import Context
 from imagebuild.disk import assemble_image, make_slot
+from imagebuild.facts import release_facts
 from imagebuild.host import check_host, ensure_emulation
 from imagebuild.kernel import ensure_kernel
 from imagebuild.manifest import write_manifest, write_sbom
-from imagebuild.overlay import ensure_device
+from imagebuild.overlay import ensure_device, trusted_keyring
 from imagebuild.packages import PackageSet, download, load_lock, resolve, save_lock
 from imagebuild.programs import ensure_dendrite, ensure_synapse
 from imagebuild.rootfs import make_packages_layer
@@ -37,6 +38,7 @@ def build_image(context: Context, summary: Summary) -> None:
     os.umask(0o022)  # a stricter one would make /usr unreadable for every service
     with summary.stage("check"):
         check_host(context.build)
+        trusted_keyring(context)  # a wrong one is told before hours of work
         context.work.mkdir(exist_ok=True)
     with summary.stage("tools tree"):
         tools = ensure_tools(context)
@@ -160,7 +162,8 @@ def finish(context: Context, packages: PackageSet, layers: list[Path], summary: 
     sbom = context.build / f"{context.name}.spdx.json"
     write_sbom(context, packages, sbom)
     artifacts.append(describe("sbom", sbom))
-    write_manifest(context, packages, artifacts, context.build / f"{context.name}.json")
+    facts = release_facts(context, packages, layers)
+    write_manifest(context, packages, facts, artifacts, context.build / f"{context.name}.json")
     write_checksums(artifacts, context.build / f"{context.name}.sha256")
     if not context.recipe.locked:
         save_lock(packages, context.build / f"{context.name}.lock")

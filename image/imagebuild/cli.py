@@ -49,7 +49,11 @@ def _add_build(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     build.add_argument("--mirror", metavar="URI", help="a Debian mirror instead of the host's own")
     build.add_argument("--compress", choices=("zst", "xz"), help="xz is smaller and much slower")
     build.add_argument("--release", action="store_true", help="a release image; needs --keyring")
-    build.add_argument("--keyring", type=Path, help="root certificate that updates are checked by")
+    build.add_argument("--keyring", type=Path, metavar="FILE",
+                       help="whom updates are believed from (`hearth keys`); without it, this "
+                       "checkout's own development keys")  # fmt: skip
+    build.add_argument("--version", metavar="X.Y.Z", help="instead of the profile's")
+    build.add_argument("--update-url", default="", metavar="URL", help="where the channels are")
     build.add_argument("--output", type=Path, metavar="DIR", help="default: build/")
     build.add_argument("--print-recipe", action="store_true", help="show what would be built, stop")
     build.add_argument("--json", action="store_true", help="the summary as JSON on stdout")
@@ -106,6 +110,8 @@ def build_command(options: argparse.Namespace) -> int:
         mirror=options.mirror,
         release=options.release,
         keyring=options.keyring,
+        version=options.version,
+        update_url=options.update_url,
     )
     if options.print_recipe:
         table = to_table(recipe)
@@ -118,7 +124,8 @@ def build_command(options: argparse.Namespace) -> int:
     try:
         build_image(context, summary)
     finally:
-        give_to_caller(context.build)
+        for made in (context.build, recipe.development_keys):
+            give_to_caller(made)
     if options.json:
         print(json.dumps(summary.as_table(), indent=1))
     else:

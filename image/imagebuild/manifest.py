@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from appliance.atomic import write_atomic
+from appliance.release import ReleaseFacts
 from appliance.tables import to_table
 from imagebuild.artifacts import Artifact
 from imagebuild.context import Context
@@ -57,13 +58,18 @@ def components(context: Context, packages: PackageSet) -> Iterator[Component]:
 
 
 def write_manifest(
-    context: Context, packages: PackageSet, artifacts: Sequence[Artifact], target: Path
+    context: Context,
+    packages: PackageSet,
+    facts: ReleaseFacts,
+    artifacts: Sequence[Artifact],
+    target: Path,
 ) -> None:
     """Versions, sizes and hashes; the same build gives the same file."""
     table = {
         "name": context.name,
         "version": context.recipe.version,
         "release": context.recipe.release,
+        "facts": to_table(facts),
         "kernel": packages.kernel_release,
         "boards": [to_table(board) for board in context.recipe.boards],
         "artifacts": [

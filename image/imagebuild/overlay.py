@@ -16,17 +16,22 @@ from pathlib import Path
 from appliance.errors import CommandError
 from appliance.persistence import PERSISTED
 from appliance.run import run
+from appliance.tables import to_table
 from imagebuild.cache import ensure_layer, hash_files, hash_inputs
 from imagebuild.context import Context
+from imagebuild.facts import release_facts
 from imagebuild.initramfs import make_initramfs
+from imagebuild.keyring import check_keyring
+from imagebuild.keys import ensure_development_keys
 from imagebuild.packages import PackageSet
 from imagebuild.rootfs import package_date
 from imagebuild.sandbox import inside
 
-CODE = ("image/imagebuild/overlay.py", "image/imagebuild/initramfs.py")
+CODE = ("image/imagebuild/overlay.py", "image/imagebuild/initramfs.py", "image/imagebuild/facts.py")
 DEVICE_PACKAGES = ("firstboot/appliance", "firstboot/services", "firstboot/firstboot",
                    "setup-ui/setup_ui")  # fmt: skip
 SITE = Path("usr/lib/python3/dist-packages")
+KEYRING = Path("usr/share/hearth/update/keyring.pem")
 MOUNT_POINTS = ("data", "boot/firmware")
 # Rendered or bound at every boot: must not be baked into the slot.
 # /etc/.updated says that /etc is as new as /usr (systemd-update-done.service(8)).
@@ -57,6 +62,9 @@ def ensure_device(context: Context, packages: PackageSet, layers: Sequence[Path]
         hash_files(inputs, base=source),
         [layer.name for layer in layers],
         context.recipe.version,
+        context.recipe.profile.minimum,
+        context.recipe.update_url,
+        trusted_keyring(context).read_text(),
         context.recipe.profile.kernel,
         context.recipe.profile.masked,
         source_date_epoch(context),
@@ -68,6 +76,14 @@ def ensure_device(context: Context, packages: PackageSet, layers: Sequence[Path]
         lambda target: _make(context, packages, layers, target),
         title="Laying on our packages and overlays",
     )
+
+
+def trusted_keyring(context: Context) -> Path:
+    """What the image will believe its updates from. Raises ConfigError when it must not."""
+    recipe = context.recipe
+    keyring = recipe.keyring or ensure_development_keys(recipe.development_keys)
+    check_keyring(keyring, release=recipe.release)
+    return keyring
 
 
 def source_date_epoch(context: Context) -> int:
@@ -105,7 +121,9 @@ def _make(context: Context, packages: PackageSet, layers: Sequence[Path], target
         (target / name).write_text("")
     facts = target / "usr/share/hearth/image.json"
     facts.parent.mkdir(parents=True, exist_ok=True)
-    facts.write_text(json.dumps(image_facts(context, packages), indent=1) + "\n")
+    facts.write_text(json.dumps(image_facts(context, packages, layers), indent=1) + "\n")
+    (target / KEYRING).parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(trusted_keyring(context), target / KEYRING)
     hearthctl = target / "usr/bin/hearthctl"
     hearthctl.parent.mkdir(parents=True, exist_ok=True)
     hearthctl.write_text(HEARTHCTL)
@@ -181,13 +199,18 @@ def make_script(context: Context, source: Path, target: Path) -> None:
          "-n", "hearth", "-d", f"/srv/{source.name}", f"/mnt/{target.name}"])  # fmt: skip
 
 
-def image_facts(context: Context, packages: PackageSet) -> dict[str, object]:
+def image_facts(
+    context: Context, packages: PackageSet, layers: Sequence[Path]
+) -> dict[str, object]:
     """What the appliance says about its own image (Paths.image_facts)."""
     recipe = context.recipe
+    facts = release_facts(context, packages, layers)
     return {
         "version": recipe.version,
         "development": not recipe.release,
-        "boot_interface": 1,
+        "boot_interface": facts.boot_interface,
+        "facts": to_table(facts),
+        "update_url": recipe.update_url,
         "kernel": packages.kernel_release,
         "persisted": sorted(row.path for row in PERSISTED),
         "packages": hashlib.sha256(

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from appliance.release import ReleaseFacts
+from appliance.tables import parse_table
 from imagebuild.artifacts import describe, write_checksums
 from imagebuild.context import Context, make_context
 from imagebuild.manifest import components, write_manifest, write_sbom
@@ -76,10 +78,12 @@ def test_the_same_lock_gives_the_same_sbom_and_another_one_another(
 def test_the_manifest_names_versions_boards_and_artefacts(build: Context, tmp_path: Path) -> None:
     file = tmp_path / "some.img.zst"
     file.write_bytes(b"content")
-    write_manifest(build, LOCK, [describe("image", file)], tmp_path / "m.json")
+    facts = ReleaseFacts(version=build.recipe.version, synapse_schema=94)
+    write_manifest(build, LOCK, facts, [describe("image", file)], tmp_path / "m.json")
     table = json.loads((tmp_path / "m.json").read_text())
     assert table["version"].endswith("-dev")
     assert table["release"] is False
+    assert parse_table(ReleaseFacts, table["facts"], where="manifest") == facts
     assert table["kernel"] == LOCK.kernel_release
     assert {board["name"] for board in table["boards"]} >= {"rpi3", "rpi4", "rpi5"}
     assert table["artifacts"] == [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -105,6 +106,42 @@ def test_a_release_needs_a_keyring(tmp_path: Path) -> None:
 
 def test_a_development_image_says_so_in_its_version() -> None:
     assert make_recipe("hearth").version.endswith("-dev")
+
+
+def test_a_version_can_be_given() -> None:
+    assert make_recipe("hearth", version="2.0").version == "2.0-dev"
+    assert make_recipe("hearth", version="2.0.dev3").version == "2.0.dev3"
+    made = make_recipe("hearth", version="2.0rc1", release=True, keyring=Path("k"))
+    assert made.version == "2.0rc1"
+
+
+@pytest.mark.parametrize("version", ["new", "1.0+mine", "1.0.dev1", "-1"])
+def test_a_release_has_a_version_that_can_be_ordered(version: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        make_recipe("hearth", version=version, release=True, keyring=Path("k"))
+    assert caught.value.hint
+
+
+def test_a_minimum_that_nobody_has_is_refused() -> None:
+    made = make_recipe("hearth", version="0.1.0")
+    profile = replace(made.profile, minimum="0.2")
+    with pytest.raises(ConfigError, match=r"minimum is 0\.2"):
+        recipe._check_versions(replace(made, profile=profile))
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["updates.example.org", "ftp://example.org/", "https://", "https://a.example/?x=1",
+     "https://me@a.example/", "http://a.example:99999/", "https://a.example/#top", "/srv/updates"],
+)  # fmt: skip
+def test_an_address_without_channels_is_refused(url: str) -> None:
+    with pytest.raises(ConfigError, match="no address"):
+        make_recipe("hearth", update_url=url)
+
+
+def test_addresses_of_channels() -> None:
+    for url in ("", "https://updates.example.org/hearth", "http://192.0.2.1:8000"):
+        assert make_recipe("hearth", update_url=url).update_url == url
 
 
 def test_compression_can_be_chosen() -> None:
