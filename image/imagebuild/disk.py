@@ -6,10 +6,13 @@ import uuid
 from collections.abc import Sequence
 from pathlib import Path
 
+from appliance.errors import ImageError
 from appliance.layout import (
     BOOTFS,
     DISK_ID_OFFSET,
+    GIB,
     IMAGE_SIZE,
+    MIB,
     SECTOR,
     SLOT_A,
     STATE_OFFSETS,
@@ -23,31 +26,68 @@ from imagebuild.sandbox import inside
 from imagebuild.sparse import copy_sparse
 
 NAMESPACE = uuid.UUID("3f1c1d0e-7d7e-5b0e-8a51-68656172746a")
-SLOT_INODES = 98304
+# The same for every version: the seed of the directories' hashes hangs on it, and another one would
+# put the entries of large directories into other blocks. Both slots may have it, because nothing
+# looks for a slot by it (PARTUUID).
+SLOT_UUID = uuid.uuid5(NAMESPACE, "slot")
+SLOT_INODES = 65536
+BLOCK = 4096
+FAST_LINK = 60
+GROUP = 32768 * BLOCK  # mke2fs(8): as many blocks as one block of bitmap can speak of
 FLASHED_DISK_ID = b"HRTH"  # replaced by a random one at the first boot
 
 
 def make_slot(context: Context, layers: Sequence[Path], target: Path) -> None:
-    """A whole system as ext4: read-only, so without journal; the same bytes for the same input."""
+    """A whole system as ext4: read-only, so without journal; the same bytes for the same input.
+
+    Only as large as its content, because an update reads a hash for every block of it (RAUC's
+    block-hash-index); the partition is larger. Raises ImageError when that is too small.
+    """
     target.unlink(missing_ok=True)
     at = context.work / "merged"
     scratch = context.work / "slot-upper"
     prefix = merged(layers, scratch, context.work / "slot-work", at)
     stamp = source_date_epoch(context)
-    identity = uuid.uuid5(NAMESPACE, context.recipe.version)
     sandbox = inside(
         context.tools,
         binds=[(at, "/target"), (target.parent, "/mnt")],
         env={"SOURCE_DATE_EPOCH": str(stamp), "E2FSPROGS_FAKE_TIME": str(stamp)},
     )
+    listed = run([*prefix, *sandbox, "find", "/target", "-printf", "%y %i %s\\n"]).stdout
+    size = slot_size(listed)
     # mke2fs gives files newer than SOURCE_DATE_EPOCH, those that this build made, that date.
     mke2fs = (
         f"mke2fs -q -t ext4 -O ^has_journal,^orphan_file,^resize_inode -b 4096 -N {SLOT_INODES}"
-        f" -m 0 -L {SLOT_A.label} -U {identity} -M /"
-        f" -E hash_seed={identity},root_owner=0:0,lazy_itable_init=0,nodiscard"
-        f" -d /target /mnt/{target.name} {(SLOT_A.size or 0) // 1024}k"
+        f" -m 0 -L {SLOT_A.label} -U {SLOT_UUID} -M /"
+        f" -E hash_seed={SLOT_UUID},root_owner=0:0,lazy_itable_init=0,nodiscard"
+        f" -d /target /mnt/{target.name} {size // 1024}k"
     )
     run([*prefix, *sandbox, "sh", "-ec", mke2fs])
+
+
+def slot_size(listed: str) -> int:
+    """Bytes that a file system for these files needs; ``listed``: type, inode and size a line.
+
+    Whole block groups: hashes of empty blocks are all the same and cost an update nothing, and
+    inode tables stay where they are while the content grows. Raises ImageError.
+    """
+    rows = [line.split() for line in listed.splitlines()]
+    files = {inode: (kind, int(size)) for kind, inode, size in rows}  # hard links once
+    content = sum(_blocks(kind, size) for kind, size in files.values()) * BLOCK
+    # inode tables, bitmaps, copies of the group descriptors, blocks of extents, and some air
+    needed = content + content // 50 + SLOT_INODES * 256 + 16 * MIB
+    size = -(-needed // GROUP) * GROUP
+    if size > (SLOT_A.size or 0) or len(files) > SLOT_INODES * 0.9:
+        message = f"the root has {len(files)} files of {content / GIB:.2f} GiB: too many for a slot"
+        raise ImageError(message, hint="leave packages out; slots cannot grow on flashed cards")
+    return size
+
+
+def _blocks(kind: str, size: int) -> int:
+    """A directory has one at least, a short link none (it lies in its inode)."""
+    if kind == "l" and size < FAST_LINK:
+        return 0
+    return max(-(-size // BLOCK), 1 if kind == "d" else 0)
 
 
 def assemble_image(bootfs: Path, slot: Path, target: Path) -> None:

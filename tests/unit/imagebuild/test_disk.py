@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from appliance.errors import ImageError
 from appliance.layout import BOOTFS, IMAGE_SIZE, MIB, SECTOR, SLOT_A
 from appliance.slotstate import INITIAL, newest, read_copies, write_next
-from imagebuild.disk import assemble_image, render_mbr
+from imagebuild.disk import SLOT_INODES, assemble_image, render_mbr, slot_size
 from imagebuild.sparse import copy_sparse, write_all
 
 
@@ -79,6 +80,54 @@ def test_writing_through_a_pipe_fills_the_holes(tmp_path: Path) -> None:
     with target.open("wb") as pipe:
         write_all(source, pipe)
     assert target.read_bytes() == source.read_bytes()
+
+
+def listing(directory: Path) -> str:
+    """As make_slot asks for it."""
+    return subprocess.run(
+        ["find", directory, "-printf", r"%y %i %s\n"], capture_output=True, text=True, check=True
+    ).stdout
+
+
+def test_a_slot_is_large_enough_for_its_files(tmp_path: Path) -> None:
+    """mke2fs itself says whether it is: with many small files, long links and hard links."""
+    program = shutil.which("mke2fs", path="/usr/sbin:/sbin:/usr/bin:/bin")
+    if program is None:
+        pytest.skip("mke2fs is not installed (package e2fsprogs)")
+    tree = tmp_path / "tree"
+    for number in range(400):
+        directory = tree / f"{number % 40}" / f"{number}"
+        directory.mkdir(parents=True)
+        (directory / "small").write_bytes(b"x")
+        (directory / "link").symlink_to("y" * (40 + number % 40))
+        (directory / "same").hardlink_to(directory / "small")
+    with (tree / "large").open("wb") as file:
+        file.write(os.urandom(200 * MIB))
+    size = slot_size(listing(tree))
+    image = tmp_path / "image"
+    subprocess.run(
+        [program, "-q", "-t", "ext4", "-O", "^has_journal,^resize_inode", "-b", "4096", "-m", "0",
+         "-N", str(SLOT_INODES), "-d", tree, image, f"{size // 1024}k"],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    assert image.stat().st_size == size
+    assert 200 * MIB < size < 420 * MIB
+
+
+def test_hard_links_and_short_links_take_no_room() -> None:
+    once = "f 7 134217728\nd 2 4096\n"
+    assert slot_size(once + "f 7 134217728\n" * 50 + "l 8 20\n") == slot_size(once)
+
+
+@pytest.mark.parametrize("listed", ["f 7 3221225472\n", "f 1 2900000000\nf 2 300000000\n"])
+def test_a_root_that_no_slot_can_hold_is_refused(listed: str) -> None:
+    with pytest.raises(ImageError, match="too many for a slot"):
+        slot_size(listed)
+
+
+def test_too_many_files_are_refused() -> None:
+    with pytest.raises(ImageError, match="60000 files"):
+        slot_size("".join(f"f {inode} 1\n" for inode in range(60_000)))
 
 
 def test_an_image_holds_both_file_systems_and_a_state(tmp_path: Path) -> None:
