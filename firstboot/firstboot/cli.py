@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from appliance.paths import Paths
-from firstboot import other_servers, provider_verbs, rented_server, way_verbs
+from firstboot import other_servers, provider_verbs, rented_server, snapshot_verbs, way_verbs
 from firstboot.privilege import require_root
 
 DESCRIPTION = "Look after this Hearth."
@@ -70,6 +70,7 @@ def make_parser() -> argparse.ArgumentParser:
     way_verbs.add_verbs(add)
     provider_verbs.add_verbs(add)
     rented_server.add_verbs(add)
+    snapshot_verbs.add_verbs(add)
     _add_internal(add)
     return parser
 
@@ -137,6 +138,10 @@ def _apply(paths: Paths, options: argparse.Namespace) -> int:
 
     require_root()
     report = apply_configuration(paths, SystemdUnits(), boot=options.boot, dry_run=options.dry_run)
+    if options.boot:
+        from services.snapshots.prepare import note_settled
+
+        note_settled(paths)
     return show_apply(report, as_json=options.json)
 
 

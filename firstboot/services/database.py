@@ -79,13 +79,15 @@ def ensure_cluster(paths: Paths) -> bool:
     return True
 
 
-def query(paths: Paths, sql: str, *, database: str = "postgres") -> str:
+def query(
+    paths: Paths, sql: str, *, database: str = "postgres", seconds: float = QUERY_SECONDS
+) -> str:
     """Run SQL as the superuser over the Unix socket; return the bare result."""
     argv: list[Argument] = [PROGRAMS / "psql", "--no-psqlrc", "--quiet", "--tuples-only",
                             "--no-align", "--set=ON_ERROR_STOP=1", "--username=postgres",
                             f"--dbname={database}",
                             f"--host={paths.root / 'run/postgresql'}"]  # fmt: skip
-    return run(argv, input=sql, timeout=QUERY_SECONDS).stdout.strip()
+    return run(argv, input=sql, timeout=seconds).stdout.strip()
 
 
 def is_ready(paths: Paths) -> bool:
@@ -110,8 +112,16 @@ def ensure_database(paths: Paths, name: str) -> bool:
     query(
         paths,
         f"SELECT 'CREATE ROLE {name} LOGIN' WHERE NOT EXISTS "
-        f"(SELECT FROM pg_roles WHERE rolname = '{name}') \\gexec\n"
-        f"CREATE DATABASE {name} OWNER {name} TEMPLATE template0 ENCODING 'UTF8' LOCALE 'C';\n"
+        f"(SELECT FROM pg_roles WHERE rolname = '{name}') \\gexec\n",
+    )
+    make_database(paths, name, owner=name)
+    return True
+
+
+def make_database(paths: Paths, name: str, *, owner: str) -> None:
+    """An empty database for a role that is there."""
+    query(
+        paths,
+        f"CREATE DATABASE {name} OWNER {owner} TEMPLATE template0 ENCODING 'UTF8' LOCALE 'C';\n"
         f"REVOKE ALL ON DATABASE {name} FROM PUBLIC;\n",
     )
-    return True

@@ -1,9 +1,9 @@
 """systemctl and journalctl for a place without systemd: runs the real unit files' commands.
 
 Bound over both programs inside the sandbox (sandbox.py), so the appliance's code runs unchanged.
-Understood: conditions, assertions, Wants, Type=oneshot/notify/forking/exec, ExecStart, ExecReload,
-User, Environment, RuntimeDirectory, KillSignal, and a socket unit of the same name. No sandboxing,
-no restarts: those are systemd's, and are tested in the VM.
+Understood: conditions, assertions, Wants, Requires, Type=oneshot/notify/forking/exec, ExecStart,
+ExecReload, User, Environment, RuntimeDirectory, KillSignal, and a socket unit of the same name. No
+sandboxing, no restarts: those are systemd's, and are tested in the VM.
 """
 
 from __future__ import annotations
@@ -73,6 +73,11 @@ class Unit:
                 subprocess.run(["systemctl", "start", wanted], check=False)
         if not self._may_start():
             return
+        for required in " ".join(self.values.get("Requires", [])).split():
+            if required.endswith(".service"):
+                argv = ["systemctl", "start", required]
+                if subprocess.run(argv, check=False).returncode:
+                    sys.exit(f"Dependency failed for {self.name}.")
         self._runtime_directory()
         kind = self.get("Type", "simple")
         if kind == "oneshot" and not wait:

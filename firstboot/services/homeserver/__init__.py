@@ -8,6 +8,7 @@ from typing import Protocol
 from appliance.paths import Paths
 from appliance.settings import Software
 from services.homeserver.dendrite import Dendrite
+from services.homeserver.schema import Schema
 from services.homeserver.synapse import Synapse
 from services.render import Template
 
@@ -18,6 +19,9 @@ class Homeserver(Protocol):
     ``user`` is system user, database role and database in one. ``lacks`` says in plain sentences
     what its users must do without. ``health_path`` answers 200 once it serves. ``state_table`` has
     the present state of all rooms: room_id, type, state_key and, of members, membership.
+    ``one_time_keys`` is the table of keys that are never handed out twice. ``schema_query`` asks
+    for the database's form (services.homeserver.schema). ``beside`` names the directories that only
+    make sense together with the database.
     """
 
     @property
@@ -44,6 +48,15 @@ class Homeserver(Protocol):
     @property
     def state_table(self) -> str: ...
 
+    @property
+    def one_time_keys(self) -> str: ...
+
+    @property
+    def schema_query(self) -> str: ...
+
+    @property
+    def beside(self) -> tuple[str, ...]: ...
+
     def directory(self, paths: Paths) -> Path:
         """Its own place on the data partition."""
         ...
@@ -66,6 +79,10 @@ class Homeserver(Protocol):
 
     def version(self, paths: Paths) -> str:
         """The installed version, from the program's own files."""
+        ...
+
+    def schema(self, paths: Paths) -> Schema:
+        """What the installed program makes of a database, as far as it can be known before."""
         ...
 
 

@@ -11,6 +11,7 @@ from appliance.paths import Paths
 from appliance.run import Argument, run
 from appliance.settings import Software
 from services.checkers import run_checker
+from services.homeserver.schema import DENDRITE_QUERY, Schema
 from services.owners import as_user
 from services.render import Action, Template
 
@@ -33,6 +34,10 @@ class Dendrite:
     user: str = "dendrite"
     health_path: str = "/_dendrite/monitor/health"
     state_table: str = "syncapi_current_room_state"
+    one_time_keys: str = "keyserver_one_time_keys"
+    schema_query: str = DENDRITE_QUERY
+    # What its parts still have to tell each other (NATS JetStream).
+    beside: tuple[str, ...] = ("jetstream",)
     lacks: tuple[str, ...] = (
         "Element X does not work with it: it has no sliding sync.",
         "It gets security fixes only; nobody adds features to it any more.",
@@ -86,3 +91,7 @@ class Dendrite:
 
     def version(self, paths: Paths) -> str:
         return run([PROGRAMS / "dendrite", "-version"], timeout=RUN_SECONDS).stdout.strip()
+
+    def schema(self, paths: Paths) -> Schema:
+        """It declares nothing: only what it has done to a database can be seen."""
+        return Schema()

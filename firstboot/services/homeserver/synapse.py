@@ -10,6 +10,7 @@ from appliance.paths import Paths
 from appliance.run import Argument, run
 from appliance.settings import Software
 from services.checkers import run_checker
+from services.homeserver.schema import SYNAPSE_QUERY, Schema, code_schema
 from services.owners import as_user
 from services.render import Action, Template
 
@@ -29,6 +30,9 @@ class Synapse:
     user: str = "synapse"
     health_path: str = "/health"
     state_table: str = "current_state_events"
+    one_time_keys: str = "e2e_one_time_keys_json"
+    schema_query: str = SYNAPSE_QUERY
+    beside: tuple[str, ...] = ()
     lacks: tuple[str, ...] = ()
     templates: tuple[Template, ...] = (
         Template(
@@ -72,6 +76,10 @@ class Synapse:
         for found in site.glob("matrix_synapse-*.dist-info"):
             return found.name.removeprefix("matrix_synapse-").removesuffix(".dist-info")
         raise StateError(f"Synapse is not installed in {SITE}")
+
+    def schema(self, paths: Paths) -> Schema:
+        site = paths.root / SITE.relative_to("/")
+        return code_schema(site / "synapse" / "storage" / "schema" / "__init__.py")
 
     def _environment(self) -> dict[str, str]:
         return {"PYTHONPATH": str(SITE), "PYTHONDONTWRITEBYTECODE": "1"}

@@ -1,0 +1,79 @@
+"""What to do with the database before this program may use it: pure decisions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from appliance.layout import MIB
+from services.homeserver.schema import Schema
+from services.snapshots.record import Form, Snapshot
+
+# PostgreSQL stops when it cannot write its log: this much stays free whatever is copied.
+RESERVE = 256 * MIB
+# Up to here a dump is quicker than stopping the database, and is brought back within minutes.
+SMALL = 256 * MIB
+
+
+class Act(StrEnum):
+    """NOTHING: this program used it last. RECORD: a fresh one. SNAPSHOT: a new program comes.
+    KEEP and RESTORE: the old program is back. REFUSE: it cannot be read and there is no way back.
+    """
+
+    NOTHING = "nothing"
+    RECORD = "recorded"
+    SNAPSHOT = "snapshot"
+    KEEP = "kept"
+    RESTORE = "restored"
+    REFUSE = "refused"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    """``identity`` and ``code`` are the program's that wants to start, ``touched`` is the one that
+    used the database last. ``database`` is None before anything was ever written into it.
+    """
+
+    identity: str
+    code: Schema
+    touched: str
+    database: Schema | None
+    snapshot: Snapshot | None
+    restoring: bool = False
+
+
+def plan(facts: Facts) -> Act:
+    if facts.restoring:
+        return Act.RESTORE
+    if facts.touched == facts.identity:
+        return Act.NOTHING
+    if facts.database is None:
+        return Act.RECORD
+    snapshot = facts.snapshot
+    if snapshot is not None and snapshot.identity == facts.identity:
+        if can_read(facts.code, facts.database, snapshot.schema):
+            return Act.KEEP
+        # After the commit a restore would throw away more than the minutes of a trial.
+        return Act.REFUSE if snapshot.committed else Act.RESTORE
+    return Act.SNAPSHOT if can_read(facts.code, facts.database, None) else Act.REFUSE
+
+
+def can_read(code: Schema, database: Schema, left: Schema | None) -> bool:
+    """Whether the program can use the database; ``left`` is the form in which it left it itself.
+
+    Without ``left`` a program that declares nothing counts as the newer one.
+    """
+    if code.version:
+        return database.compatible <= code.version
+    return left is None or set(database.migrations) == set(left.migrations)
+
+
+def choose_form(*, database: int, cluster: int, free: int) -> Form | None:
+    """The form of a snapshot by sizes in bytes; None when none fits.
+
+    A dump holds no indexes and is compressed: half the database is a careful guess, and the making
+    of it is watched. None of PostgreSQL's other files shrink in a copy.
+    """
+    needed = {Form.DUMP: database // 2, Form.COPY: cluster}
+    order = (Form.DUMP, Form.COPY) if database <= SMALL else (Form.COPY, Form.DUMP)
+    return next((form for form in order if free - needed[form] >= RESERVE), None)
