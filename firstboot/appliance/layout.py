@@ -6,6 +6,7 @@ These numbers can never change after a card was flashed, so builder and applianc
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 SECTOR = 512
 MIB = 1024 * 1024
@@ -57,3 +58,8 @@ SLOTS = {"A": SLOT_A, "B": SLOT_B}
 # A data file system under construction; only one that bears DATA.label has ever held anything.
 NEW_DATA_LABEL = "hearth-new"
 IMAGE_SIZE = SLOT_A.start + 3 * GIB
+
+
+def partition_device(disk: Path, number: int) -> Path:
+    """/dev/vda4, but /dev/mmcblk0p4: the kernel puts a p after a digit."""
+    return disk.with_name(f"{disk.name}{'p' if disk.name[-1].isdigit() else ''}{number}")

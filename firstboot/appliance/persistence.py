@@ -41,6 +41,7 @@ PERSISTED = (
         bind="/var/lib/systemd",
         what="random seed, last known time, timer stamps",
     ),
+    Persisted(path="system/rauc", mode=0o700, what="what is in the slots, block by block"),
     Persisted(
         path="failures", mode=0o750, what="reasons and logs of failed updates and file systems"
     ),

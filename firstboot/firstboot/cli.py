@@ -111,6 +111,7 @@ def _add_internal(add: Callable[..., argparse.ArgumentParser]) -> None:
     add("acme", _acme)
     add("ddns-check", _ddns_check)
     add("slot-good", _slot_good)
+    add("rauc-files", _rauc_files)
     backend = add("slot-backend", _slot_backend)
     backend.add_argument("act")
     backend.add_argument("arguments", nargs="*")
@@ -230,6 +231,14 @@ def _slot_good(paths: Paths, _options: argparse.Namespace) -> int:
 
     if mark_good(paths):
         logger.info("the booted slot has all its attempts again")
+    return 0
+
+
+def _rauc_files(paths: Paths, _options: argparse.Namespace) -> int:
+    from services.update.raucconf import write_rauc_files
+
+    require_root()
+    write_rauc_files(paths)
     return 0
 
 

@@ -24,7 +24,15 @@ from pathlib import Path
 
 from appliance.bootreport import DataCondition
 from appliance.errors import HearthError
-from appliance.layout import DATA, GIB, MIN_CARD, NEW_DATA_LABEL, SLOT_B, Partition
+from appliance.layout import (
+    DATA,
+    GIB,
+    MIN_CARD,
+    NEW_DATA_LABEL,
+    SLOT_B,
+    Partition,
+    partition_device,
+)
 from appliance.log import logger, progress, report_error, setup_logging
 from appliance.run import run
 from firstboot.skeleton import make_skeleton
@@ -90,11 +98,6 @@ def _tell_kernel(disk: Disk, partition: Partition, size: int) -> None:
     from services.blkpg import add_partition  # ctypes: only on a real disk
 
     add_partition(disk, partition.number, partition.start, size)
-
-
-def partition_device(disk: Path, number: int) -> Path:
-    """/dev/vda4, but /dev/mmcblk0p4: the kernel puts a p after a digit."""
-    return disk.with_name(f"{disk.name}{'p' if disk.name[-1].isdigit() else ''}{number}")
 
 
 def _make_file_system(place: Disk, start: int, size: int, workspace: Path) -> None:

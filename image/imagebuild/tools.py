@@ -23,7 +23,7 @@ PACKAGES = (
     "util-linux", "ucf", "dpkg", "apt", "hostname", "login",
     # making images
     "fdisk", "e2fsprogs", "dosfstools", "mtools", "u-boot-tools", "device-tree-compiler", "cpio",
-    "zstd", "xz-utils", "bmap-tools", "squashfs-tools", "golang-go", "ca-certificates",
+    "zstd", "xz-utils", "bmap-tools", "squashfs-tools", "golang-go", "ca-certificates", "rauc",
     # running them
     "qemu-user", "qemu-system-arm", "qemu-utils", "u-boot-qemu", "ipxe-qemu-",
 )  # fmt: skip

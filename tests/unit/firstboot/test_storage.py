@@ -15,11 +15,11 @@ from pathlib import Path
 import pytest
 
 from appliance.bootreport import DataCondition
-from appliance.layout import DATA, GIB, MIN_CARD, NEW_DATA_LABEL, SECTOR
+from appliance.layout import DATA, GIB, MIN_CARD, NEW_DATA_LABEL, SECTOR, partition_device
 from appliance.persistence import PERSISTED
 from appliance.run import run
 from firstboot import storage
-from firstboot.storage import JOURNAL_MIB, main, partition_device, prepare
+from firstboot.storage import JOURNAL_MIB, main, prepare
 from services import olddata
 from services.disk import Disk
 from services.mbr import has_data, read_table

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from appliance.bootreport import DataCondition
-from appliance.layout import DATA, SLOT_A
+from appliance.layout import DATA, SLOT_A, partition_device
 from appliance.run import run
-from firstboot.storage import partition_device, prepare
+from firstboot.storage import prepare
 from services.blkpg import add_partition
 from services.disk import Disk
 from unit.services.card import fsck, make_card, marks_are_whole
