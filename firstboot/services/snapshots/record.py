@@ -14,10 +14,9 @@ from appliance.atomic import fsync_directory, write_atomic
 from appliance.errors import ConfigError
 from appliance.log import logger
 from appliance.paths import Paths
-from appliance.tables import to_table
+from appliance.tables import parse_table, to_table, without_unknown
 from services.homeserver.schema import Schema
 from services.owners import ensure_directory
-from services.update.state import parse_known
 
 T = TypeVar("T")
 KEEP_HOURS = 24  # of running time after the new version was committed: a Pi has no clock to trust
@@ -138,7 +137,7 @@ def _load(cls: type[T], file: Path) -> T | None:
     """None for a file that is missing or damaged; what a newer version added is passed over."""
     try:
         table = json.loads(file.read_text())
-        return parse_known(cls, table, where=file.name)
+        return parse_table(cls, without_unknown(cls, table), where=file.name)
     except FileNotFoundError:
         return None
     except (OSError, ValueError, ConfigError) as error:
