@@ -177,8 +177,12 @@ def test_a_missed_message_arrives_within_seconds_of_the_call(
     )
     room = created["room_id"]
     alias = f"%23club{stamp}%3A{NAME}"
-    joined = remote.ask("POST", f"/_matrix/client/v3/join/{alias}", {}, guest)
-    assert joined.get("room_id") == room, joined
+    # The remote gives us five seconds, which busy cores may exceed; a friend would press again.
+    wait_until(
+        lambda: remote.ask("POST", f"/_matrix/client/v3/join/{alias}", {}, guest).get("room_id")
+        == room,
+        seconds=90, every=2, what="the friend's joining the room",
+    )  # fmt: skip
     say(remote, guest, room, "are you there?")
     wait_until(lambda: "are you there?" in client.messages(room), seconds=30, what="a message")
     world.fail_line()

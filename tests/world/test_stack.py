@@ -174,11 +174,14 @@ def test_memory_of_all_processes(provisioned: Provisioned) -> None:
     provisioned.reboot()
     _wait_healthy(provisioned)
     code = (
-        "import glob, json\n"
+        "import glob\n"
         "total = 0\n"
         "for file in glob.glob('/proc/[0-9]*/smaps_rollup'):\n"
-        "    for line in open(file):\n"
-        "        total += int(line.split()[1]) if line.startswith('Pss:') else 0\n"
+        "    try:\n"
+        "        lines = open(file).readlines()\n"
+        "    except ProcessLookupError:\n"  # it has ended meanwhile
+        "        continue\n"
+        "    total += sum(int(line.split()[1]) for line in lines if line.startswith('Pss:'))\n"
         "print(total // 1000)\n"
     )
     used = int(provisioned.sandbox.python(code))
