@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from services.address import Finding
 
 ADDRESS, TUNNEL = "address-check", "tunnel-check"
+# Its unit's own limit (hearth-tunnel-check.service): it looks for the cause where nothing answers.
+TUNNEL_SECONDS = 180.0
 LOST = Measured(
     state=CheckState.LOST,
     judgement=Judgement.BAD,
@@ -33,7 +35,8 @@ class Checks:
         self._host = host
         self._network = ResultWatch(paths.results / f"{NETWORK}.json", clock=clock)
         self._address = ResultWatch(paths.results / f"{ADDRESS}.json", clock=clock)
-        self._tunnel = ResultWatch(paths.results / f"{TUNNEL}.json", clock=clock)
+        tunnel = paths.results / f"{TUNNEL}.json"
+        self._tunnel = ResultWatch(tunnel, clock=clock, seconds=TUNNEL_SECONDS)
 
     def start_network(self) -> None:
         """Nothing happens while one is running; the same holds for the other."""
