@@ -9,6 +9,7 @@ The last one is for a start that ends without a word: what hangs or loses power 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import shutil
@@ -106,7 +107,8 @@ def take_trial_log(paths: Paths) -> str:
 
 
 def drop_trial_log(paths: Paths) -> None:
-    (paths.failures / TRIAL).unlink(missing_ok=True)
+    with contextlib.suppress(OSError):
+        (paths.failures / TRIAL).unlink()
 
 
 def read_journal(*, lines: int = JOURNAL_LINES) -> str:

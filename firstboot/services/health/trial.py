@@ -23,6 +23,7 @@ STEADY_SECONDS = 60.0
 LEAST_MINUTES, MOST_MINUTES = 1, 120
 # Orderly restarts cost no attempt, so something else must end a version that only ever restarts.
 MOST_STARTS = 12
+MOST_PAUSE = 120 * MINUTE  # for a snapshot of a large database on a slow card
 SHOWN = 3  # failed checks in a reason; the record has all
 
 
@@ -55,12 +56,15 @@ class Act(Enum):
 @dataclass(frozen=True, kw_only=True)
 class Trial:
     """``began`` and ``well_since`` on a clock that never goes back, in seconds; the latter is None
-    while something counts against the version. ``limit`` is how long it may take in all.
+    while something counts against the version. ``limit`` is how long it may take in all, without
+    what was ``paused``; ``looked`` is the last look.
     """
 
     began: float
     limit: float
     well_since: float | None = None
+    looked: float = 0.0
+    paused: float = 0.0
 
     @property
     def steady(self) -> float:
@@ -71,7 +75,14 @@ class Trial:
 def begin(now: float, minutes: int) -> Trial:
     """``minutes`` as the owner set it, within reason."""
     within = min(max(minutes, LEAST_MINUTES), MOST_MINUTES)
-    return Trial(began=now, limit=within * MINUTE)
+    return Trial(began=now, limit=within * MINUTE, looked=now)
+
+
+def pause(trial: Trial, now: float, *, is_preparing: bool) -> Trial:
+    """Do not count the time since the last look while the database is made ready, within reason."""
+    passed = now - trial.looked if is_preparing else 0.0
+    paused = min(trial.paused + passed, MOST_PAUSE)
+    return replace(trial, looked=now, paused=paused)
 
 
 def baseline_of(measurement: Measurement, now: float) -> Baseline:
@@ -102,7 +113,7 @@ def plan(trial: Trial, faults: Mapping[str, Probe], now: float) -> tuple[Trial, 
     What became well before the limit gets the time to prove steady, even a little beyond it.
     """
     if faults:
-        act = Act.GO_BACK if now - trial.began >= trial.limit else Act.WAIT
+        act = Act.GO_BACK if now - trial.began - trial.paused >= trial.limit else Act.WAIT
         return replace(trial, well_since=None), act
     since = now if trial.well_since is None else trial.well_since
     act = Act.COMMIT if now - since >= trial.steady else Act.WAIT
