@@ -5,13 +5,14 @@ from __future__ import annotations
 import fcntl
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from appliance.atomic import write_atomic
 from appliance.errors import HearthError, StateError
 from appliance.log import logger, progress
 from appliance.paths import Paths
 from appliance.settings import load_settings
+from appliance.update import Result
 from services import database
 from services.homeserver import Homeserver, find_homeserver
 from services.homeserver.schema import parse_schema
@@ -21,7 +22,7 @@ from services.snapshots.policy import Act, Facts, plan
 from services.snapshots.restoring import go_back
 from services.snapshots.result import DatabaseResult, Reporter
 from services.units import Units
-from services.update.state import note_database
+from services.update.state import change_newest, load_history
 
 SETTLED = "database-settled"  # under Paths.runtime; a condition of hearth-database.service
 
@@ -148,12 +149,19 @@ def _act(job: Job, act: Act, facts: Facts | None, snapshot: record.Snapshot | No
         case _:
             pass
     if act in (Act.KEEP, Act.RESTORE):
-        note_database(paths, act.value)
+        _tell_history(paths, act)
     record.save_touched(paths, job.identity)
     record.end_restoring(paths)
     if act in (Act.KEEP, Act.RESTORE) and snapshot is not None:
         record.discard(paths, record.directory(paths, snapshot))
         record.sweep(paths)
+
+
+def _tell_history(paths: Paths, act: Act) -> None:
+    """The roll-back is on record already; what became of the database is known only here."""
+    newest = next(iter(load_history(paths)), None)
+    if newest is not None and newest.result is Result.ROLLED_BACK and not newest.database:
+        change_newest(paths, replace(newest, database=act.value))
 
 
 def _refusal(facts: Facts) -> StateError:
