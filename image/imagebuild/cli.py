@@ -11,7 +11,9 @@ from pathlib import Path
 from appliance.errors import ImageError
 from appliance.tables import to_table
 from imagebuild.build import build_image, give_to_caller
+from imagebuild.cli_bundle import add_bundle
 from imagebuild.cli_keys import add_keys
+from imagebuild.cli_release import add_release
 from imagebuild.context import Context, make_context
 from imagebuild.emulate import run_vm
 from imagebuild.host import check_host
@@ -30,7 +32,9 @@ def make_parser() -> argparse.ArgumentParser:
     _add_build(commands)
     _add_vm(commands)
     _add_small(commands)
+    add_bundle(commands)
     add_keys(commands)
+    add_release(commands)
     return parser
 
 
