@@ -21,12 +21,15 @@ MAX_INDEX, MAX_CRL = 256 * 1024, 64 * 1024
 MAX_NOTES = 4000  # characters
 
 
-def read_index(message: bytes, keyring: Path) -> tuple[Index, Signed]:
+def read_index(
+    message: bytes, keyring: Path, *, even_revoked: bool = False
+) -> tuple[Index, Signed]:
     """What a release key has signed. Its dates are the caller's to check.
 
-    Raises SignatureError, and ConfigError for what is signed but no index of this format.
+    Raises SignatureError (see appliance.signed.verify), and ConfigError for what is signed but no
+    index of this format.
     """
-    signed = verify(message, keyring)
+    signed = verify(message, keyring, even_revoked=even_revoked)
     return parse_index(signed.content), signed
 
 

@@ -24,7 +24,7 @@ CERTIFICATE, CRL = "CERTIFICATE", "X509 CRL"
 # RFC 7468 section 2: what stands between two blocks is explanation.
 PEM_BLOCK = re.compile(r"-----BEGIN ([A-Z0-9 ]+)-----\n.+?\n-----END \1-----\n?", re.DOTALL)
 # Our root only, not what the system trusts; and each certificate of the chain against a CRL.
-CHAIN = ("-no-CApath", "-no-CAstore", "-crl_check_all", "-purpose", "any", "-no_check_time")
+CHAIN = ("-no-CApath", "-no-CAstore", "-purpose", "any", "-no_check_time")
 NAME = ("-nameopt", "RFC2253")
 HINT = "get it from the place that it was published at; somebody may have changed it on the way"
 
@@ -53,18 +53,20 @@ class Signed:
             )
 
 
-def verify(message: bytes, keyring: Path) -> Signed:
+def verify(message: bytes, keyring: Path, *, even_revoked: bool = False) -> Signed:
     """The content of ``message`` (CMS, DER), when one release key of ``keyring`` has signed it.
 
-    Raises SignatureError for anything else, also when that key was revoked.
+    Raises SignatureError for anything else, also when that key was revoked. ``even_revoked`` is for
+    a publisher who has to read what the stolen key once signed; never for an appliance.
     """
+    chain = CHAIN if even_revoked else ("-crl_check_all", *CHAIN)
     with tempfile.TemporaryDirectory(prefix="hearth-signed-") as name:
         place = Path(name)
         received, content, signer = (place / part for part in ("message", "content", "signer.pem"))
         received.write_bytes(message)
         result = run(
             ["openssl", "cms", "-verify", "-binary", "-inform", "DER", "-in", received,
-             "-CAfile", keyring, *CHAIN, "-signer", signer, "-out", content],
+             "-CAfile", keyring, *chain, "-signer", signer, "-out", content],
             check=False, timeout=OPENSSL_SECONDS,
         )  # fmt: skip
         if result.returncode != 0:
