@@ -74,6 +74,7 @@ ACTS: dict[str, tuple[str, SlotState, Act]] = {
 
 def make_card(root: Path, slot: str, state: SlotState) -> Paths:
     """The older copy holds another, valid state: what must never count again."""
+    root.mkdir(exist_ok=True)
     paths = Paths(root)
     card = root / "card"
     with card.open("wb") as file:
