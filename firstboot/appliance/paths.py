@@ -65,6 +65,21 @@ class Paths:
         return self.data / "failures"
 
     @property
+    def reset(self) -> Path:
+        """A factory reset that was ordered: the next start's initramfs carries it out."""
+        return self.data / "reset.json"
+
+    @property
+    def reset_done(self) -> Path:
+        """What the last factory reset was, and how long what it put aside is kept."""
+        return self.data / "reset-done.json"
+
+    @property
+    def before_reset(self) -> Path:
+        """All of the data partition as it was before a factory reset, 0700 root."""
+        return self.data / "before-reset"
+
+    @property
     def certificates(self) -> Path:
         return self.data / "certificates"
 

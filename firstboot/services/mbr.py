@@ -56,8 +56,8 @@ def read_table(disk: Disk) -> dict[int, Entry]:
 def has_data(table: dict[int, Entry]) -> bool:
     """Whether the first boot has added slot B and data. Raises ImageError for half of it."""
     slot_b, data = table[SLOT_B.number], table[DATA.number]
-    if not slot_b.size and not data.size:
-        return False
+    if not data.size and (not slot_b.size or slot_b.start == SLOT_B.start):
+        return False  # or ``remove_data`` took it away
     if slot_b.start != SLOT_B.start or data.start != DATA.start or not data.size:
         message = "partitions 3 and 4 are not where Hearth puts them"
         raise ImageError(message, hint="flash the card again, and do not repartition it")
@@ -76,6 +76,14 @@ def add_data(disk: Disk) -> None:
         at = TABLE_OFFSET + (partition.number - 1) * ENTRY.size
         ENTRY.pack_into(sector, at, *_fields(partition, size or 0))
     sector[DISK_ID_OFFSET : DISK_ID_OFFSET + 4] = _random_id()
+    disk.write(0, bytes(sector))
+
+
+def remove_data(disk: Disk) -> None:
+    """Entry 4 away in one sector write; slot B stays, which may be the one that starts."""
+    sector = bytearray(disk.read(0, SECTOR))
+    at = TABLE_OFFSET + (DATA.number - 1) * ENTRY.size
+    sector[at : at + ENTRY.size] = bytes(ENTRY.size)
     disk.write(0, bytes(sector))
 
 
