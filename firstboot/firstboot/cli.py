@@ -12,7 +12,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from appliance.paths import Paths
-from firstboot import other_servers, provider_verbs, rented_server, snapshot_verbs, way_verbs
+from firstboot import (
+    other_servers,
+    provider_verbs,
+    rented_server,
+    snapshot_verbs,
+    trial_verbs,
+    way_verbs,
+)
 from firstboot.privilege import require_root
 
 DESCRIPTION = "Look after this Hearth."
@@ -71,6 +78,7 @@ def make_parser() -> argparse.ArgumentParser:
     provider_verbs.add_verbs(add)
     rented_server.add_verbs(add)
     snapshot_verbs.add_verbs(add)
+    trial_verbs.add_verbs(add)
     _add_internal(add)
     return parser
 
@@ -110,7 +118,6 @@ def _add_internal(add: Callable[..., argparse.ArgumentParser]) -> None:
     add("strangers", _strangers)
     add("acme", _acme)
     add("ddns-check", _ddns_check)
-    add("slot-good", _slot_good)
     add("rauc-files", _rauc_files)
     backend = add("slot-backend", _slot_backend)
     backend.add_argument("act")
@@ -222,15 +229,6 @@ def _ddns_check(paths: Paths, _options: argparse.Namespace) -> int:
     from firstboot.address_check import check_address
 
     check_address(paths)
-    return 0
-
-
-def _slot_good(paths: Paths, _options: argparse.Namespace) -> int:
-    from appliance.log import logger
-    from services.slots import mark_good
-
-    if mark_good(paths):
-        logger.info("the booted slot has all its attempts again")
     return 0
 
 

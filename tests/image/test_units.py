@@ -25,6 +25,7 @@ ENABLED = {
     "hearth-bootfs.service", "hearth-certificate.timer", "hearth-dendrite.service",
     "hearth-hostname.service", "hearth-postgresql.service", "hearth-slot-good.service",
     "hearth-strangers.service", "hearth-synapse.service", "hearth-ui.service", "hearth-ui.socket",
+    "hearth-mark.service", "hearth-settle.service", "hearth-sync.service", "hearth-verdict.service",
     # by hearth-public.target, which waits for a public listener to be configured
     "hearth-acme.timer", "hearth-ddns.timer", "hearth-portmap.timer", "hearth-router.service",
     "hearth-federation.timer", "hearth-wakeup.timer",
@@ -77,6 +78,38 @@ def test_a_broken_start_gives_no_shell(slot: Path) -> None:
     assert re.search(r"^root:[*!]", text, flags=re.M)
     for path in (slot / "etc/systemd/system").rglob("*.conf"):
         assert "SYSTEMD_SULOGIN_FORCE" not in path.read_text()
+
+
+def test_what_cannot_start_is_started_again_and_not_left_with_a_shell(slot: Path) -> None:
+    unit = (slot / "etc/systemd/system/emergency.service").read_text()
+    assert "SuccessAction=reboot" in unit
+    assert "sulogin" not in re.sub(r"^#.*$", "", unit, flags=re.M)
+    manager = (slot / "usr/lib/systemd/system.conf.d/hearth.conf").read_text()
+    assert re.search(r"^CrashAction=reboot$", manager, flags=re.M)
+
+
+def test_only_the_verdict_marks_a_slot_good(slot: Path) -> None:
+    """RAUC's own unit would, at every start, whatever works and whatever does not."""
+    assert "rauc-mark-good.service" not in wanted(slot)
+    for path in (slot / SYSTEM).rglob("*.service"):
+        if path.is_file():
+            assert not re.search(r"rauc\s+status\s+mark-good", path.read_text()), path
+
+
+@pytest.mark.parametrize("unit", ["postgresql", "synapse", "dendrite", "provision", "slot-good"])
+def test_rescue_mode_leaves_the_owners_data_alone(slot: Path, unit: str) -> None:
+    text = (slot / SYSTEM / f"hearth-{unit}.service").read_text()
+    assert re.search(r"^ConditionKernelCommandLine=!hearth\.rescue=1$", text, flags=re.M)
+
+
+def test_a_verdict_waits_for_nothing(slot: Path) -> None:
+    """What it must find out is that something else never comes."""
+    text = (slot / SYSTEM / "hearth-verdict.service").read_text()
+    values = dict(re.findall(r"^(\w+)=(.*)$", text, flags=re.M))
+    assert values["DefaultDependencies"] == "no"
+    assert values["FailureAction"] == "reboot-force"
+    assert values["WantedBy"] == "sysinit.target"
+    assert not {"After", "Requires", "BindsTo", "PrivateTmp", "RequiresMountsFor"} & set(values)
 
 
 def test_ssh_is_off(slot: Path) -> None:
