@@ -13,6 +13,7 @@ from typing import Any, get_args
 from appliance.aftercare import AFTERCARE_RESULTS, AftercareRequest
 from appliance.answers import Done, Draft, Federation, File, Providers, Result, Session, Status
 from appliance.errors import ConfigError, FieldError, HearthError, error_classes
+from appliance.fate import FATE_RESULTS, FateRequest
 from appliance.settings import Reach, Software, Way
 from appliance.tables import parse_table, to_table
 
@@ -187,24 +188,6 @@ class GetAuthority:
     """Anyone: the device's own CA certificate, for download. Result: File."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class AdoptData:
-    """Use the data of an earlier Hearth on this card; proved by its owner's password. Reboots."""
-
-    password: str = field(repr=False)
-    source: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class EraseData:
-    """Give up the data of an earlier Hearth; ``confirm`` must be the typed word. Reboots."""
-
-    session: str = field(repr=False)
-    confirm: str
-
-
-ERASE_WORD = "erase"
-
 Request = (
     GetStatus
     | Claim
@@ -225,21 +208,20 @@ Request = (
     | SaveHomeserver
     | Apply
     | GetAuthority
-    | AdoptData
-    | EraseData
+    | FateRequest
     | AftercareRequest
 )
 REQUESTS: dict[str, type[Request]] = {cls.__name__: cls for cls in get_args(Request)}
 _DRAFT = (GetDraft, SaveOwner, PassNetwork, SaveServer, SaveAddress, SaveWay, SaveTunnel,
           SaveHomeserver)  # fmt: skip
-_DONE = (SignOut, StartNetworkCheck, StartAddressCheck, StartTunnelCheck, Apply, AdoptData,
-         EraseData)  # fmt: skip
+_DONE = (SignOut, StartNetworkCheck, StartAddressCheck, StartTunnelCheck, Apply)
 _FILE = (GetTunnelScript, GetAuthority)
 RESULTS: dict[type[Request], type[Any]] = {
     GetStatus: Status,
     Claim: Session,
     SignIn: Session,
     GetProviders: Providers,
+    **FATE_RESULTS,
     **AFTERCARE_RESULTS,
     **dict.fromkeys(_DRAFT, Draft),
     **dict.fromkeys(_DONE, Done),

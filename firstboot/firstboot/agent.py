@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, assert_never
+from typing import assert_never
 
 from appliance.aftercare import (
     AftercareRequest,
@@ -19,19 +19,17 @@ from appliance.aftercare import (
     StartFederationCheck,
     TryAgain,
 )
-from appliance.bootreport import load_boot_report
 from appliance.deadline import Clock
-from appliance.errors import AccessError, ConfigError, HearthError, StateError
+from appliance.errors import ConfigError, HearthError, StateError
+from appliance.fate import AdoptData, BringBack, EraseData, FactoryReset
 from appliance.log import logger
 from appliance.paths import Paths
 from appliance.protocol import (
     MAX_LINE,
-    AdoptData,
     Apply,
     Claim,
     Done,
     Draft,
-    EraseData,
     File,
     GetAuthority,
     GetDraft,
@@ -63,14 +61,13 @@ from appliance.state import Phase
 from firstboot import delegates
 from firstboot.aftercare import Aftercare
 from firstboot.door import Door, check_text, internal_error, listen
+from firstboot.fate import Fate
 from firstboot.gate import Gate
 from firstboot.host import Host, SystemHost
 from firstboot.preseed import Checked, load_preseed, redact_claim_code
+from firstboot.reset_file import obey_file
 from firstboot.setup import Check, Save, Setup
 from firstboot.status import load_facts, measure_status
-
-if TYPE_CHECKING:
-    from services.olddata import OldOwner
 
 PREPARE_SECONDS = 60.0
 
@@ -102,9 +99,9 @@ class Agent:
         self.setup = Setup(paths, self.host, clock=clock)
         self._aftercare = Aftercare(paths, self.host, clock=clock)
         self._lock = threading.RLock()
+        self._fate = Fate(paths, self.host, self.gate, self._lock)
         self._prepared = threading.Event()
         self._door: Door | None = None
-        self._old_owner: OldOwner | None = None
         self.setup.ensure_state()
         if prepare:
             self.prepare()
@@ -117,6 +114,8 @@ class Agent:
 
     def prepare(self) -> None:
         """What a start has to put right: preseed, claim code, left-overs, a setup cut short."""
+        if obey_file(self.paths, self.host):
+            return  # the machine restarts
         self.preseed = load_preseed(self.paths)
         for note in self.preseed.notes:
             logger.warning("%s", note)
@@ -218,10 +217,9 @@ class Agent:
                 return self._look_after(request)
             case GetAuthority():
                 return delegates.authority_file(self.paths)
-            case AdoptData():
-                return self._adopt(request)
-            case EraseData():
-                return self._erase(request)
+            case AdoptData() | EraseData() | FactoryReset() | BringBack():
+                self._fate.answer(request)
+                return Done()
             case _:
                 assert_never(request)
 
@@ -270,28 +268,3 @@ class Agent:
         self.gate.sessions.require(request.session)
         with self._lock:
             return self._aftercare.answer(request)
-
-    def _adopt(self, request: AdoptData) -> Done:
-        disk = delegates.found_disk(load_boot_report(self.paths.boot_report))
-        with self._lock:
-            if self._old_owner is None:
-                self._old_owner = delegates.find_old_owner(self.paths, disk)
-            owner = self._old_owner
-        self.gate.guess(
-            request.source,
-            lambda: owner.has(request.password),
-            AccessError("This is not the password of the owner of the data on this card."),
-        )
-        with self._lock:
-            delegates.adopt_data(disk)
-            self.host.reboot()
-        return Done()
-
-    def _erase(self, request: EraseData) -> Done:
-        self.gate.sessions.require(request.session)
-        disk = delegates.found_disk(load_boot_report(self.paths.boot_report))
-        delegates.check_erase_word(request.confirm)
-        with self._lock:
-            delegates.erase_data(self.paths, disk, self.host.give_back_ports)
-            self.host.reboot()
-        return Done()

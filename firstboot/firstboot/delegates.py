@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 
 from appliance.bootreport import BootReport, DataCondition
 from appliance.errors import CommandError, FieldError, HearthError, StateError
+from appliance.fate import ERASE_WORD
 from appliance.log import logger
 from appliance.paths import Paths
-from appliance.protocol import ERASE_WORD, File, Providers
+from appliance.protocol import File, Providers
 from appliance.run import run
 from appliance.validate import MIN_PASSWORD
 

@@ -52,6 +52,10 @@ class Host(Protocol):
 
     def reboot(self) -> None: ...
 
+    def restart_into_reset(self) -> None:
+        """Start the unit that gives the router's ports back and restarts. Returns at once."""
+        ...
+
 
 class SystemHost:
     """The real appliance: all by systemd, which orders, logs and restarts."""
@@ -89,6 +93,9 @@ class SystemHost:
             run(["systemctl", "restart", "--no-block", NEIGHBOURS], timeout=START_SECONDS)
         except HearthError as error:
             logger.warning("the rules for strangers stay as they were: %s", error.message)
+
+    def restart_into_reset(self) -> None:
+        self._start_again("hearth-reset.service")
 
     def reboot(self) -> None:
         run(["systemctl", "reboot", "--no-block"], timeout=START_SECONDS)

@@ -6,7 +6,7 @@ from flask import Blueprint, render_template, request
 from werkzeug.wrappers import Response
 
 from appliance.errors import AccessError, FieldError, HearthError
-from appliance.protocol import ERASE_WORD, AdoptData, EraseData
+from appliance.fate import ERASE_WORD, AdoptData, EraseData
 from setup_ui.context import (
     agent,
     client_address,

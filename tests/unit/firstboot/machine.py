@@ -72,6 +72,9 @@ class GroundedHost:
     def note_neighbours(self) -> None:
         self.acts.append("neighbours")
 
+    def restart_into_reset(self) -> None:
+        self.acts.append("reset")
+
     def reboot(self) -> None:
         self.acts.append("reboot")
 

@@ -10,8 +10,8 @@ import pytest
 
 from appliance.bootreport import DataCondition
 from appliance.errors import AccessError, StateError
+from appliance.fate import AdoptData, EraseData
 from appliance.layout import DATA
-from appliance.protocol import AdoptData, EraseData
 from appliance.run import run
 from appliance.settings import Secrets, save_toml
 from appliance.tables import to_table
