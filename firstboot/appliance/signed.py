@@ -150,7 +150,7 @@ def newest_crls(roots: Iterable[str], lists: Iterable[str]) -> tuple[RevocationL
     must hold just one of each root.
     """
     found: list[RevocationList] = []
-    candidates = [read_crl(pem) for pem in lists]
+    candidates = [read_crl(pem) for pem in dict.fromkeys(lists)]
     for root in roots:
         signed = [one for one in candidates if _is_signed(one, root)]
         found += [max(signed, key=lambda one: one.number)] if signed else []
