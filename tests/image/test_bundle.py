@@ -6,12 +6,15 @@ A small slot stands in for the real one; what is tested is the release path, wit
 from __future__ import annotations
 
 import datetime
+import hashlib
 import json
 import os
 import subprocess
 from pathlib import Path
 
 import pytest
+from benchmarks.adaptive import index_of, install
+from benchmarks.remote import serve
 
 from appliance.layout import SLOT_A
 from appliance.paths import Paths
@@ -134,6 +137,40 @@ def test_the_bundle_holds_slot_index_and_notes(
     assert (target / "rootfs.ext4").read_bytes() == (place / "slot").read_bytes()
     assert (target / "notes.txt").read_text() == "New things"
     assert (target / "rootfs.ext4.block-hash-index").stat().st_size == (32 << 20) // 4096 * 32
+
+
+@pytest.mark.parametrize("seed", ["nothing", "nearly the same", "the same"])
+def test_what_is_there_already_is_not_downloaded(
+    bundle: BundleFile, place: Path, seed: str
+) -> None:
+    """The benchmark's model of RAUC rebuilds the very slot, and asks for no more than it must."""
+    slot, old, target = place / "slot", place / "old", place / "new"
+    raw = bytearray(slot.read_bytes())
+    if seed == "nearly the same":
+        at = raw.index((place / "tree/content").read_bytes()[:4096])
+        raw[at + 100_000 : at + 100_003] = b"old"
+    old.write_bytes(b"" if seed == "nothing" else raw)
+    with serve(bundle.path.parent) as (address, count):
+        made = install(f"{address}/{bundle.path.name}", [old], target)
+    assert target.read_bytes() == slot.read_bytes()
+    assert made.sha256 == hashlib.sha256(slot.read_bytes()).hexdigest()
+    assert made.zero + made.local + made.fetched == (32 << 20) // 4096
+    if seed == "nothing":
+        assert made.fetched > 240
+        assert count.sent > 1_000_000
+    else:
+        assert made.fetched == (1 if seed == "nearly the same" else 0)
+        assert count.sent < 200_000
+
+
+def test_what_the_benchmark_passes_over_is_downloaded(bundle: BundleFile, place: Path) -> None:
+    with serve(bundle.path.parent) as (address, _):
+        everything = set(index_of(place / "slot"))
+        made = install(
+            f"{address}/{bundle.path.name}", [place / "slot"], place / "new", without=everything
+        )
+    assert made.fetched > 240
+    assert (place / "new").read_bytes() == (place / "slot").read_bytes()
 
 
 def test_an_appliance_refuses_a_stranger(
