@@ -15,7 +15,7 @@ from services import slots
 from services.failures import load_failures, load_log, read_journal
 
 LOG_LINES = 200
-SHOWN_BYTES = 48 * 1024  # of each log: the page is for reading on a phone
+SHOWN_CHARS = 16 * 1024  # of each log: the page is for a phone, and a reply has a limit
 
 
 def require_rescue(paths: Paths) -> None:
@@ -32,11 +32,11 @@ def show_rescue(paths: Paths) -> Rescue:
             version=failure.version,
             slot=failure.slot,
             reason=failure.reason,
-            log=load_log(paths, name)[-SHOWN_BYTES:],
+            log=load_log(paths, name)[-SHOWN_CHARS:],
         )
         for name, failure in load_failures(paths)
     )
-    return Rescue(mishaps=mishaps, log=read_journal(lines=LOG_LINES)[-SHOWN_BYTES:])
+    return Rescue(mishaps=mishaps, log=read_journal(lines=LOG_LINES)[-SHOWN_CHARS:])
 
 
 def try_again(paths: Paths) -> None:

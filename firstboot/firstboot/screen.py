@@ -94,4 +94,6 @@ def _problems(status: Status) -> list[str]:
     notes = list(status.notes)
     if status.data != "ok":
         notes.insert(0, status.data_detail or f"The data partition is {status.data}.")
+    if status.rescue:
+        notes.insert(0, "Rescue mode: this Hearth did not get ready several times. See the page.")
     return notes

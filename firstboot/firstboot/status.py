@@ -83,6 +83,7 @@ def measure_status(
         owner_name=settings.owner.name if settings else "",
         authority_fingerprint=fingerprint,
         notes=notes,
+        rescue=report.rescue,
         outside=outside_facts(paths, settings) if state.phase is Phase.READY else (),
     )
 

@@ -29,6 +29,8 @@ def entry_page(status: Status, draft: Draft | None) -> str:
         return "/found"
     if status.data in ("damaged", "missing"):
         return "/rescue"
+    if status.rescue:
+        return "/rescue-mode"
     if status.phase in (Phase.APPLYING, Phase.FAILED):
         return "/progress"
     if status.phase is Phase.READY:

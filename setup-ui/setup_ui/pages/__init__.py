@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from setup_ui.pages import access, checks, done, federation, found, front, progress, setup, tunnel
+from setup_ui.pages import (
+    access,
+    checks,
+    done,
+    federation,
+    found,
+    front,
+    progress,
+    rescue,
+    setup,
+    tunnel,
+)
 
 BLUEPRINTS = (
     front.bp,
@@ -14,4 +25,5 @@ BLUEPRINTS = (
     done.bp,
     federation.bp,
     found.bp,
+    rescue.bp,
 )

@@ -128,9 +128,16 @@ class Appliance:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
 
-    def report(self, data: DataCondition, detail: str = "") -> None:
+    def report(
+        self,
+        data: DataCondition,
+        detail: str = "",
+        *,
+        disk: Path = Path("/dev/null"),
+        rescue: bool = False,
+    ) -> None:
         """What the initramfs would have found."""
-        report = BootReport(slot="A", disk=Path("/dev/null"), data=data, data_detail=detail)
+        report = BootReport(slot="A", disk=disk, data=data, data_detail=detail, rescue=rescue)
         self.paths.boot_report.write_text(render_boot_report(report))
 
     def start(self) -> None:
