@@ -63,10 +63,16 @@ def load_order(wanted: list[str], available: dict[str, Path]) -> list[str]:
 
 
 def _pack(context: Context, tree: Path, target: Path) -> None:
-    """cpio newc, sorted, all files of root and of the same date: the same bytes every time."""
+    """cpio newc, sorted, all files of root and of the same date: the same bytes every time.
+
+    What changes most often comes last, so that what is before it stays the same when compressed,
+    and an update need not download it.
+    """
     sandbox = inside(context.tools, binds=[(tree, "/srv"), (target.parent, "/mnt")], cwd="/srv")
     script = (
-        "find . -exec touch -h -d @0 {} + && find . -print0 | LC_ALL=C sort -z"
+        "find . -exec touch -h -d @0 {} +;"
+        " { find . ! -path ./init ! -path ./persist -print0 | LC_ALL=C sort -z;"
+        " printf './init\\0./persist\\0'; }"
         " | cpio -0 -o -H newc --reproducible -R 0:0 --quiet"
         f" | zstd -q -19 -f -o /mnt/{target.name}"
     )
