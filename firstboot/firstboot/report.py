@@ -11,13 +11,17 @@ from appliance.errors import HearthError, PrivilegeError, StateError
 from appliance.paths import Paths
 from appliance.protocol import GetStatus, Status, decode_reply, encode_request
 from appliance.tables import to_table
+from appliance.update import Outcome, UpdateState
 from services import slots
+from services.health.updates import tell_outcome, tell_state
+from services.update.state import load_history, load_update
 
 if TYPE_CHECKING:
     from services.configuration import ApplyReport
 
 ASK_SECONDS = 30.0
 CHUNK = 65536
+SHOWN_OUTCOMES = 5
 
 
 def ask_status(paths: Paths) -> Status:
@@ -57,11 +61,15 @@ def show_status(paths: Paths, *, as_json: bool) -> int:
         slot = to_table(slots.status(paths))
     except (HearthError, OSError) as error:
         slot = {"error": str(error)}
+    state, history = load_update(paths), load_history(paths)
     if as_json:
-        sys.stdout.write(json.dumps({**to_table(status), "slot": slot}, indent=1) + "\n")
+        update = {**to_table(state), "history": [to_table(one) for one in history]}
+        table = {**to_table(status), "slot": slot, "update": update}
+        sys.stdout.write(json.dumps(table, indent=1) + "\n")
         return 0
     width = 12
-    for label, value in _lines(status, slot):
+    lines = [*_lines(status, slot), *_update_lines(state, history)]
+    for label, value in lines:
         sys.stdout.write(f"{label + ':':{width}} {value}\n")
     return 0
 
@@ -87,6 +95,12 @@ def _lines(status: Status, slot: dict[str, Any]) -> list[tuple[str, str]]:
     if status.authority_fingerprint:
         lines.append(("authority", status.authority_fingerprint))
     return [*lines, *(("note", note) for note in status.notes)]
+
+
+def _update_lines(state: UpdateState, history: tuple[Outcome, ...]) -> list[tuple[str, str]]:
+    """What is going on, and how the last ones ended."""
+    now = tell_state(state) or (f"none; the last try: {state.error}" if state.error else "none")
+    return [("update", now), *(("earlier", tell_outcome(one)) for one in history[:SHOWN_OUTCOMES])]
 
 
 def _slot_line(slot: dict[str, Any]) -> str:

@@ -19,9 +19,11 @@ from services.health.reach import ReachCheck
 from services.health.result import Check
 from services.health.slot import SlotCheck
 from services.health.tunnel import TunnelCheck
+from services.health.updates import UpdatesCheck
 
 CHECKS: tuple[Check, ...] = (
     SlotCheck(),
+    UpdatesCheck(),
     DataCheck(),
     ClockCheck(),
     AddressCheck(),
