@@ -100,7 +100,12 @@ def make_bundle(
         if made.facts != slot.facts:
             message = "RAUC has changed what the bundle says of itself"
             raise ImageError(message, hint="this is a fault of `hearth bundle`: please report it")
-        os.replace(made.path, target)  # noqa: PTH105 - also onto an older one
+        partial = target.with_name(f".{target.name}.partial")
+        try:
+            shutil.move(made.path, partial)  # maybe onto another disk
+            partial.replace(target)
+        finally:
+            partial.unlink(missing_ok=True)
     finally:
         shutil.rmtree(place, ignore_errors=True)
     return BundleFile(
@@ -143,6 +148,13 @@ def file_system_size(image: Path, offset: int) -> int:
         message = f"the slot in {image} would have {size} bytes: the image is cut short or damaged"
         raise ImageError(message, hint="build it anew: sudo image/build")
     return size
+
+
+def check_target(target: Path) -> None:
+    """Raises UsageError before minutes of work."""
+    if target.is_dir() or not target.parent.is_dir() or target.suffix != ".raucb":
+        message = f"{target} cannot be the bundle's file"
+        raise UsageError(message, hint="--output names a file ending in .raucb, not a directory")
 
 
 def check_signing(slot: SlotImage, signing: Signing, *, own: bool) -> None:

@@ -13,6 +13,7 @@ from imagebuild.bundle import (
     Signing,
     SlotImage,
     check_signing,
+    check_target,
     make_bundle,
     read_notes,
     read_slot,
@@ -55,6 +56,7 @@ def bundle_command(options: argparse.Namespace) -> int:
     slot = read_slot(context, image)
     check_signing(slot, signing, own=own)
     target = options.output or image.with_suffix(".raucb")
+    check_target(target)
     made = None
     if not options.dry_run:
         made = make_bundle(context, slot, signing, notes, target)

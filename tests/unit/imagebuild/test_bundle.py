@@ -18,6 +18,7 @@ from imagebuild.bundle import (
     Signing,
     SlotImage,
     check_signing,
+    check_target,
     file_system_size,
     read_notes,
     render_manifest,
@@ -122,6 +123,13 @@ def test_own_keys_sign_no_release(tmp_path: Path) -> None:
     (tmp_path / "key").unlink()
     with pytest.raises(ConfigError, match="is not there"):
         check_signing(released, signing, own=False)
+
+
+@pytest.mark.parametrize("name", ["", "nowhere/x.raucb", "x.img"])
+def test_a_place_where_no_bundle_can_be(tmp_path: Path, name: str) -> None:
+    with pytest.raises(UsageError):
+        check_target(tmp_path / name)
+    check_target(tmp_path / "x.raucb")
 
 
 def test_a_token_is_no_file(tmp_path: Path) -> None:
