@@ -183,10 +183,10 @@ class Installer:
 
 
 def require_installed(paths: Paths, state: UpdateState, rauc: Rauc) -> None:
-    """Raises StateError unless the other slot holds what ``state`` says, and nothing newer."""
+    """Raises StateError when nothing is installed, ImageError when the slot holds something else."""
     if state.stage is not Stage.INSTALLED:
         raise StateError("no new version is installed", hint="hearthctl update install")
     record = rauc.slot(state.slot)
     if (record.status, record.manifest) != ("ok", state.manifest):
         message = f"slot {state.slot} no longer holds version {state.version}"
-        raise StateError(message, hint="install it again: hearthctl update install")
+        raise ImageError(message, hint="install it again: hearthctl update install")

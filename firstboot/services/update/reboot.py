@@ -18,7 +18,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from appliance.deadline import WallClock
-from appliance.errors import HearthError, StateError
+from appliance.errors import HearthError, ImageError, StateError
 from appliance.log import logger, progress
 from appliance.paths import Paths
 from appliance.update import Baseline, Stage, UpdateState
@@ -56,7 +56,9 @@ class Trial:
         try:
             return self._begin(state)
         except HearthError as error:
-            self._undo(replace(state, error=error.message))
+            # What the slot does not hold must be installed again.
+            stage = Stage.IDLE if isinstance(error, ImageError) else state.stage
+            self._undo(replace(state, stage=stage, error=error.message))
             raise
 
     def _begin(self, state: UpdateState) -> UpdateState:

@@ -244,7 +244,7 @@ def test_a_slot_that_was_written_again_by_hand_is_not_started(bench: Bench) -> N
     Rauc().install("other", "by-hand")
     while Rauc().look().is_installing:
         pass
-    with pytest.raises(StateError, match="no longer holds"):
+    with pytest.raises(ImageError, match="no longer holds"):
         require_installed(bench.paths, state, Rauc())
 
 

@@ -1,0 +1,279 @@
+"""The update job: hearth-update.timer runs it, and the verbs and the dashboard its single acts.
+
+What to do is decided in update_plan; here it is found out, done and remembered.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+from appliance.deadline import WallClock
+from appliance.errors import ConfigError, HearthError, SignatureError, StateError
+from appliance.log import logger
+from appliance.paths import Paths
+from appliance.settings import Settings, Updates, load_settings
+from appliance.state import Phase, load_state
+from appliance.update import Baseline, Outcome, Result, Stage, UpdateState
+from firstboot.host import SystemHost
+from firstboot.update_plan import (
+    HOUR,
+    TOLD_AFTER,
+    Act,
+    Facts,
+    Memory,
+    Offered,
+    note_failure,
+    note_success,
+    plan,
+)
+from services import slots
+from services.health.verdict import measure_baseline
+from services.moment import read_boot_id
+from services.results import load_result, save_result
+from services.snapshots.ageing import age
+from services.units import SystemdUnits, Units
+from services.update import channel, fetch
+from services.update.channel import Checker, CheckResult, Source, load_index
+from services.update.choose import held_back, is_newer
+from services.update.install import Installer, Report, Wanted
+from services.update.keyring import write_keyring
+from services.update.lock import update_lock
+from services.update.machine import read_machine
+from services.update.rauc import Rauc, is_url
+from services.update.reboot import Trial, is_only_on_record, is_waiting_for_restart
+from services.update.state import add_outcome, load_history, load_update, rolled_back, save_update
+from services.update.window import is_in
+
+RESULT = "update"
+MOST_ACTS = 8  # check, install, check, restart: more than that is a mistake
+# The bundle itself, or what it is made for, is at fault: asking again soon changes nothing.
+HOPELESS = (SignatureError, ConfigError)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Desk:
+    """Who does what; tests bring their own clock and stay on the ground."""
+
+    paths: Paths
+    clock: WallClock = time
+    rauc: Rauc = field(default_factory=Rauc)
+    units: Units = field(default_factory=SystemdUnits)
+    restart: Callable[[], None] = field(default_factory=lambda: SystemHost().reboot)
+    fetch: channel.Fetch = fetch.fetch
+    measure: Callable[[Paths], Baseline] = measure_baseline
+    boot_id: Callable[[], str] = read_boot_id
+    report: Report = lambda state: None
+
+
+def run_job(desk: Desk) -> Memory:
+    """Act after act until there is nothing left to do now."""
+    with update_lock(desk.paths):
+        memory = grow_old(desk, load_memory(desk.paths))
+        for _ in range(MOST_ACTS):
+            now = desk.clock.time()
+            facts = find_facts(desk.paths, memory, now)
+            step = plan(memory, facts, now)
+            logger.info("%s", step.why)
+            memory = replace(memory, at=now, why=step.why)
+            save_result(desk.paths, RESULT, memory)
+            if step.act is Act.REST:
+                break
+            memory, is_over = _act(desk, memory, facts, step.act)
+            save_result(desk.paths, RESULT, memory)
+            if is_over:
+                break
+        return memory
+
+
+def _act(desk: Desk, memory: Memory, facts: Facts, act: Act) -> tuple[Memory, bool]:
+    """What is remembered of it, and whether the job is over for this time."""
+    match act:
+        case Act.CHECK:
+            check(desk)
+            return load_memory(desk.paths), False
+        case Act.INSTALL:
+            try:
+                install(desk, find_wanted(desk.paths, facts))
+            except HearthError as error:
+                logger.warning("%s", error.message)
+            return load_memory(desk.paths), False
+        case Act.UNDO:
+            save_update(desk.paths, replace(facts.update, stage=Stage.INSTALLED))
+            return memory, False
+        case Act.RESTART:
+            restart(desk)
+            return memory, True
+        case _:
+            raise AssertionError(act)
+
+
+def check(desk: Desk, *, wants_it_now: bool = False, again: bool = False) -> CheckResult:
+    """Ask the channel, and remember what it said. ``again``: also for what failed here before.
+
+    Raises StateError where there is no channel.
+    """
+    source = find_source(desk.paths)
+    if source is None:
+        message = "this image was built without an update channel"
+        raise StateError(message, hint="install from a file: hearthctl update install --from FILE")
+    result = Checker(
+        paths=desk.paths,
+        source=source,
+        machine=read_machine(desk.paths),
+        previous=load_result(desk.paths, channel.RESULT, CheckResult),
+        avoid={} if again else rolled_back(load_history(desk.paths)),
+        wants_it_now=wants_it_now,
+        fetch=desk.fetch,
+    ).check(desk.clock.time())
+    save_result(desk.paths, channel.RESULT, result)
+    if result.error:
+        logger.warning("the channel could not be asked: %s", result.error)
+    memory = load_memory(desk.paths)
+    failures = memory.check_failures + 1 if result.error else 0
+    save_result(desk.paths, RESULT, replace(memory, check_failures=failures))
+    return result
+
+
+def install(desk: Desk, wanted: Wanted) -> UpdateState:
+    """Raises HearthError; it is remembered, told on the record when it goes on, and tried again."""
+    installer = Installer(desk.paths, desk.rauc, desk.units, desk.clock, desk.report)
+    memory, now = load_memory(desk.paths), desk.clock.time()
+    try:
+        state = installer.install(wanted)
+    except HearthError as error:
+        version = load_update(desk.paths).version or wanted.version
+        hopeless = isinstance(error, HOPELESS)
+        memory = note_failure(memory, version, now, hopeless=hopeless)
+        save_result(desk.paths, RESULT, memory)
+        if memory.failures == (1 if hopeless else TOLD_AFTER):
+            _put_on_record(desk.paths, version, error.message, now)
+        raise
+    save_result(desk.paths, RESULT, note_success(memory))
+    return state
+
+
+def restart(desk: Desk) -> UpdateState:
+    """Raises HearthError where the new version cannot be tried."""
+    return Trial(
+        paths=desk.paths,
+        restart=desk.restart,
+        rauc=desk.rauc,
+        clock=desk.clock,
+        measure=desk.measure,
+    ).begin()
+
+
+def find_wanted(paths: Paths, facts: Facts) -> Wanted:
+    """What the plan means by "install": what was begun, else what the channel offers."""
+    update = facts.update
+    is_begun = update.stage is Stage.INSTALLING or (update.by_hand and bool(update.error))
+    if is_begun and update.stage is not Stage.INSTALLED:
+        return Wanted(source=update.source, version=update.version, by_hand=update.by_hand)
+    wanted = offered_by_channel(paths)
+    if wanted is None:
+        raise StateError("the channel offers nothing", hint="hearthctl update check")
+    return wanted
+
+
+def offered_by_channel(paths: Paths, *, by_hand: bool = False) -> Wanted | None:
+    found = load_result(paths, channel.RESULT, CheckResult)
+    source = find_source(paths)
+    if found is None or found.offer is None or source is None:
+        return None
+    if found.source != source.index_url or not is_newer(found.offer.facts, read_machine(paths)):
+        return None  # of another channel, or from before the last update
+    offer = found.offer
+    return Wanted(source=offer.bundle.url, version=offer.facts.version, by_hand=by_hand)
+
+
+def find_source(paths: Paths) -> Source | None:
+    """Where to ask: the owner's address, else the one that the image was built with."""
+    wishes = find_wishes(load_settings(paths.settings))
+    url = wishes.url
+    if not url:
+        try:
+            url = str(json.loads(paths.image_facts.read_text()).get("update_url", ""))
+        except (OSError, ValueError):
+            return None
+    return Source(url=url, channel=wishes.channel) if url else None
+
+
+def find_wishes(settings: Settings | None) -> Updates:
+    return settings.updates if settings else Updates()
+
+
+def load_memory(paths: Paths) -> Memory:
+    return load_result(paths, RESULT, Memory) or Memory()
+
+
+def find_facts(paths: Paths, memory: Memory, now: float) -> Facts:
+    settings = load_settings(paths.settings)
+    update, slot = load_update(paths), slots.status(paths)
+    wishes = find_wishes(settings)
+    ready = settings is not None and load_state(paths.state).phase is Phase.READY
+    return Facts(
+        update=update,
+        machine_id=read_machine(paths).machine_id,
+        is_set_up=ready,
+        is_committed=slot.committed,
+        restart_due=is_waiting_for_restart(update, slot),
+        trial_on_record_only=is_only_on_record(update, slot),
+        automatic=wishes.automatic,
+        has_channel=find_source(paths) is not None,
+        from_channel=is_url(update.source),
+        in_window=settings is not None and _is_in_window(settings, now),
+        offered=_find_offered(paths, update),
+    )
+
+
+def _find_offered(paths: Paths, update: UpdateState) -> Offered:
+    source = find_source(paths)
+    found = load_result(paths, channel.RESULT, CheckResult)
+    if source is None or found is None or found.source != source.index_url:
+        return Offered()
+    wanted = offered_by_channel(paths)
+    version = wanted.version if wanted else ""
+    if version in rolled_back(load_history(paths)):
+        version = ""  # it was asked for before it failed
+    held = ""
+    if update.stage is Stage.INSTALLED and is_url(update.source):
+        index = load_index(paths, source.channel, write_keyring(paths))
+        held = held_back(index, update.version) if index else ""
+    return Offered(version=version, tried_at=found.at, held=held)
+
+
+def _is_in_window(settings: Settings, now: float) -> bool:
+    """A window that cannot be read is as good as the usual one."""
+    try:
+        return is_in(settings.updates.window, settings.device.timezone, now)
+    except ConfigError as error:
+        logger.warning("%s", error.message)
+        return is_in(Updates().window, "Etc/UTC", now)
+
+
+def _put_on_record(paths: Paths, version: str, reason: str, now: float) -> None:
+    booted = slots.booted_slot(paths)
+    outcome = Outcome(
+        result=Result.NOT_INSTALLED,
+        version=version,
+        from_version=read_machine(paths).version,
+        slot=slots.other_slot(booted),
+        at=now,
+        reason=reason,
+    )
+    add_outcome(paths, outcome)
+
+
+def grow_old(desk: Desk, memory: Memory) -> Memory:
+    """An hour more of running for the database's snapshots (services.snapshots.ageing)."""
+    if load_update(desk.paths).stage is Stage.TRIAL or not slots.status(desk.paths).committed:
+        return memory
+    boot, uptime = desk.boot_id(), desk.clock.monotonic()
+    if memory.aged_boot == boot and uptime - memory.aged_uptime < HOUR:
+        return memory
+    if memory.aged_boot == boot:
+        age(desk.paths)
+    return replace(memory, aged_boot=boot, aged_uptime=uptime)

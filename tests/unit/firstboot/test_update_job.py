@@ -1,0 +1,298 @@
+"""The job from the channel to the restart: a real web server, real signatures, a real card's
+slots; RAUC's answers are played (unit.services.update.busctl)."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import pytest
+
+from appliance.errors import ConflictError
+from appliance.paths import Paths
+from appliance.release import Rollout
+from appliance.settings import Device, Owner, Server, Settings, Updates, save_toml
+from appliance.state import Phase, State, save_state
+from appliance.update import Baseline, Outcome, Result, Stage
+from firstboot import update
+from firstboot.update_plan import DAY, HOUR
+from services import slots
+from services.results import load_result
+from services.update.channel import RESULT, CheckResult
+from services.update.lock import update_lock
+from services.update.state import add_outcome, load_history, load_update
+from unit.services import bootscript
+from unit.services.channel_files import NOW, Publisher, a_release, an_index
+from unit.services.update.bench import Bench, make_bench
+from unit.signing import make_root
+from unit.static_server import Served, serving
+
+BASELINE = Baseline(passed={"homeserver": True})
+
+
+class Clock:
+    """``uptime`` runs along; sleeping takes no time."""
+
+    def __init__(self, now: float) -> None:
+        self.now = now
+
+    def time(self) -> float:
+        return self.now
+
+    def monotonic(self) -> float:
+        return self.now - NOW + 1000
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+@dataclass
+class House:
+    bench: Bench
+    publisher: Publisher
+    server: Served
+    clock: Clock = field(default_factory=lambda: Clock(NOW))
+    restarts: list[str] = field(default_factory=list)
+
+    @property
+    def paths(self) -> Paths:
+        return self.bench.paths
+
+    def wish(self, **updates: object) -> None:
+        wishes = replace(Updates(url=self.server.url, window="00:00-00:00"), **updates)  # type: ignore[arg-type]
+        settings = Settings(owner=Owner(name="anna"), device=Device(timezone="Etc/UTC"),
+                            server=Server(name="home.example.org"), updates=wishes)  # fmt: skip
+        save_toml(settings, self.paths.settings, mode=0o640)
+
+    def desk(self) -> update.Desk:
+        return update.Desk(
+            paths=self.paths,
+            clock=self.clock,
+            restart=lambda: self.restarts.append("restart"),
+            measure=lambda paths: BASELINE,
+            boot_id=lambda: "boot",
+        )
+
+    def run(self, *, later: float = 0.0) -> str:
+        """What the job decided last."""
+        self.clock.now += later
+        return update.run_job(self.desk()).why
+
+    def url(self, version: str) -> str:
+        return f"{self.server.url}/releases/{version}/hearth.raucb"
+
+    def publish(self, *versions: str, sequence: int, rollout: Rollout | None = None) -> None:
+        releases = [a_release(version, rollout=rollout) for version in versions]
+        self.publisher.publish(an_index(*releases, sequence=sequence))
+        for release in releases:
+            self.bench.bundle(self.url(release.facts.version), release.facts)
+
+    @property
+    def stage(self) -> Stage:
+        return load_update(self.paths).stage
+
+
+@pytest.fixture
+def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[House]:
+    bench = make_bench(tmp_path, monkeypatch)
+    paths = bench.paths
+    paths.system.mkdir()
+    keys = make_root(tmp_path / "keys")
+    (paths.image_facts.parent / "update").mkdir()
+    (paths.image_facts.parent / "update/keyring.pem").write_bytes(keys.keyring.read_bytes())
+    os.utime(paths.image_facts, (NOW - 30 * DAY, NOW - 30 * DAY))
+    save_state(State(phase=Phase.READY), paths.state)
+    (tmp_path / "site").mkdir()
+    publisher = Publisher(tmp_path / "site", keys)
+    publisher.publish_crl(keys.crl())
+    with serving(publisher.directory) as served:
+        made = House(bench, publisher, served)
+        made.publish("1.1", sequence=1)
+        made.wish()
+        yield made
+
+
+def test_from_the_channel_to_the_restart_in_one_run(house: House) -> None:
+    why = house.run()
+    assert "its hour" in why
+    assert house.restarts == ["restart"]
+    state = load_update(house.paths)
+    assert (state.stage, state.version, state.baseline) == (Stage.TRIAL, "1.1", BASELINE)
+    assert bootscript.boot(house.paths.root / "card").slot == "B"
+
+
+def test_it_waits_for_the_owners_hour(house: House) -> None:
+    hour = int(NOW // HOUR % 24)
+    house.wish(window=f"{(hour + 2) % 24:02}:00-{(hour + 4) % 24:02}:00")
+    assert "waits for its hour" in house.run()
+    assert (house.stage, house.restarts) == (Stage.INSTALLED, [])
+    asked = len(house.server.requests)
+    house.run(later=HOUR / 2)
+    assert len(house.server.requests) == asked  # one look a day
+    house.run(later=2.5 * HOUR)
+    assert len(house.server.requests) > asked  # and one before the restart
+    assert house.restarts == ["restart"]
+
+
+def test_a_release_that_is_paused_meanwhile_is_not_started(house: House) -> None:
+    hour = int(NOW // HOUR % 24)
+    house.wish(window=f"{(hour + 2) % 24:02}:00-{(hour + 4) % 24:02}:00")
+    house.run()
+    house.publish("1.1", sequence=2, rollout=Rollout(paused=True))
+    assert "held back by its publisher" in house.run(later=3 * HOUR)
+    assert (house.stage, house.restarts) == (Stage.INSTALLED, [])
+    house.publish("1.2", "1.1", sequence=3)
+    house.run(later=DAY)
+    assert load_update(house.paths).version == "1.2"
+    assert house.restarts == ["restart"]
+
+
+def test_a_server_that_is_gone_is_asked_less_and_less_often(house: House) -> None:
+    (house.publisher.directory / "stable/index.cms").unlink()
+    for _ in range(48):
+        house.run(later=HOUR / 2)
+    asked = [path for path, _ in house.server.requests if path.endswith("index.cms")]
+    assert 5 <= len(asked) <= 8
+    assert house.restarts == []
+    house.publish("1.1", sequence=1)
+    house.run(later=DAY)
+    assert house.restarts == ["restart"]
+
+
+def test_a_version_that_was_rolled_back_is_never_installed_by_itself(house: House) -> None:
+    """Also not by an answer of the channel that is older than the roll-back."""
+    house.wish(automatic=False)
+    house.run()
+    found = load_result(house.paths, RESULT, CheckResult)
+    assert found is not None
+    assert found.offer is not None
+    add_outcome(house.paths, Outcome(result=Result.ROLLED_BACK, version="1.1", from_version="1.0",
+                                     slot="B", at=NOW, reason="no pages"))  # fmt: skip
+    house.wish()
+    for _ in range(5):
+        house.run(later=DAY)
+    assert (house.stage, house.restarts) == (Stage.IDLE, [])
+    house.publish("1.2", sequence=2)
+    house.run(later=DAY)
+    assert house.restarts == ["restart"]
+
+
+def test_a_strangers_bundle_is_tried_once_a_day_and_told_once(house: House) -> None:
+    house.bench.bundle(house.url("1.1"), error="signature verification failed: Verify error")
+    for _ in range(96):
+        house.run(later=HOUR / 2)
+    history = load_history(house.paths)
+    assert [one.result for one in history] == [Result.NOT_INSTALLED]
+    assert "Verify error" in history[0].reason
+    assert update.load_memory(house.paths).failures <= 3
+    assert house.bench.read("calls") == {}
+
+
+def test_a_download_that_breaks_off_is_tried_again_soon(house: House) -> None:
+    house.bench.plan(error="Failed updating slot rootfs.1: Input/output error")
+    house.run()
+    assert load_update(house.paths).error
+    house.bench.plan()
+    assert "tried again later" in house.run(later=60)
+    house.run(later=HOUR / 2)
+    assert house.restarts == ["restart"]
+    assert update.load_memory(house.paths).failures == 0
+    assert load_history(house.paths) == ()
+
+
+def test_five_failures_in_a_row_go_on_the_record(house: House) -> None:
+    house.bench.plan(error="Failed to configure nbd device")
+    for _ in range(96):
+        house.run(later=HOUR / 2)
+    assert [one.result for one in load_history(house.paths)] == [Result.NOT_INSTALLED]
+    assert 5 <= update.load_memory(house.paths).failures <= 8
+
+
+def test_what_was_interrupted_goes_on(house: House) -> None:
+    house.bench.plan(steps=[[10, "x"], [20, "x"], [30, "x"]])
+
+    class KilledError(BaseException):
+        pass
+
+    def report(state: object) -> None:
+        if "10" in str(getattr(state, "percent", "")):
+            raise KilledError
+
+    with pytest.raises(KilledError):
+        update.run_job(replace(house.desk(), report=report))
+    assert house.stage is Stage.INSTALLING
+    house.run(later=60)
+    assert house.restarts == ["restart"]
+    assert len(house.bench.read("calls")) == 1
+
+
+def test_a_restart_that_did_not_come_is_asked_for_again(house: House) -> None:
+    house.run()
+    house.run(later=HOUR / 2)
+    assert house.restarts == ["restart", "restart"]
+
+
+def test_in_the_trial_the_job_keeps_still(house: House) -> None:
+    house.run()
+    bootscript.boot(house.paths.root / "card")
+    (house.paths.root / "proc/cmdline").write_text("rauc.slot=B\n")
+    house.paths.image_facts.write_text(json.dumps({"version": "1.1", "boot_interface": 1}))
+    assert "on trial" in house.run(later=HOUR)
+    assert house.restarts == ["restart"]
+
+
+def test_after_the_commit_the_old_offer_is_no_news(house: House) -> None:
+    house.run()
+    bootscript.boot(house.paths.root / "card")
+    (house.paths.root / "proc/cmdline").write_text("rauc.slot=B\n")
+    house.paths.image_facts.write_text(json.dumps({"version": "1.1", "boot_interface": 1}))
+    slots.commit(house.paths)
+    (house.paths.update / "state.json").unlink()
+    assert house.run(later=60) == "There is nothing new."
+    assert len(house.bench.read("calls")) == 1
+
+
+def test_another_channel_is_asked_at_once_and_its_old_word_forgotten(house: House) -> None:
+    house.wish(automatic=False)
+    house.run()
+    assert update.offered_by_channel(house.paths) is not None
+    (house.publisher.directory / "elsewhere").mkdir()
+    house.wish(automatic=False, url=f"{house.server.url}/elsewhere")
+    assert update.offered_by_channel(house.paths) is None
+    asked = len(house.server.requests)
+    house.run(later=60)
+    assert len(house.server.requests) > asked
+
+
+def test_two_at_once_is_one_too_many(house: House) -> None:
+    with update_lock(house.paths), pytest.raises(ConflictError):
+        house.run()
+
+
+def test_the_index_of_a_stranger_installs_nothing(house: House, tmp_path: Path) -> None:
+    stranger = Publisher(house.publisher.directory, make_root(tmp_path / "other"))
+    stranger.publish(an_index(a_release("9.9"), sequence=99))
+    assert house.run() == "There is nothing new."
+    found = load_result(house.paths, RESULT, CheckResult)
+    assert found is not None
+    assert found.error
+
+
+def test_without_setup_nothing_is_asked(house: House) -> None:
+    save_state(State(phase=Phase.SETUP), house.paths.state)
+    assert house.run() == "Setup is not over yet."
+    assert house.server.requests == []
+
+
+def test_snapshots_grow_older_with_every_hour_of_running(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hours: list[Paths] = []
+    monkeypatch.setattr(update, "age", hours.append)
+    house.wish(automatic=False)
+    for _ in range(9):
+        house.run(later=HOUR / 2)
+    assert len(hours) == 4
