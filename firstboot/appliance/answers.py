@@ -62,7 +62,8 @@ class Status:
 
     ``notes``: sentences about what else is wrong, for example in the owner's hearth.toml.
     ``outside`` is empty for a server that only the home network reaches. In ``rescue`` mode neither
-    slot started often enough to be trusted, and no homeserver runs.
+    slot started often enough to be trusted, and no homeserver runs. The data of before a factory
+    reset, those of ``kept_name``, can be brought back for ``kept_hours`` more of running.
     """
 
     phase: Phase
@@ -82,6 +83,8 @@ class Status:
     notes: tuple[str, ...] = ()
     outside: tuple[Outside, ...] = ()
     rescue: bool = False
+    kept_hours: int = 0
+    kept_name: str = ""
 
     @property
     def is_public(self) -> bool:

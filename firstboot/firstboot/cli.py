@@ -16,6 +16,7 @@ from firstboot import (
     other_servers,
     provider_verbs,
     rented_server,
+    reset_verbs,
     snapshot_verbs,
     trial_verbs,
     way_verbs,
@@ -35,6 +36,7 @@ examples:
   hearthctl tunnel status     whether the rented server answers, and why not
   hearthctl federation check  whether other servers can talk to this one
   hearthctl wakeup --dry-run  whom a wake-up call would go to
+  hearthctl reset --keep      begin anew, with a way back for a day
   hearthctl apply --dry-run   what a new rendering of the configuration would change
 """
 
@@ -78,6 +80,7 @@ def make_parser() -> argparse.ArgumentParser:
     provider_verbs.add_verbs(add)
     rented_server.add_verbs(add)
     snapshot_verbs.add_verbs(add)
+    reset_verbs.add_verbs(add)
     trial_verbs.add_verbs(add)
     _add_internal(add)
     return parser

@@ -15,6 +15,7 @@ from appliance.state import Phase, load_state
 from firstboot.outside import outside_facts
 from services.names import public_names
 from services.network import local_addresses
+from services.reset import has_kept, load_done
 
 UNKNOWN_VERSION = "unknown"
 
@@ -67,6 +68,7 @@ def measure_status(
             settings = load_settings(paths.settings)
         except ConfigError as error:
             notes = (*notes, error.message)
+    done = load_done(paths) if has_kept(paths) else None
     return Status(
         phase=state.phase,
         version=facts.version,
@@ -83,6 +85,8 @@ def measure_status(
         owner_name=settings.owner.name if settings else "",
         authority_fingerprint=fingerprint,
         notes=notes,
+        kept_hours=done.hours if done else 0,
+        kept_name=done.server_name if done else "",
         rescue=report.rescue,
         outside=outside_facts(paths, settings) if state.phase is Phase.READY else (),
     )

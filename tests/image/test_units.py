@@ -24,7 +24,8 @@ ENABLED = {
     "hearth-agent.service", "hearth-agent.socket", "hearth-apply.service",
     "hearth-bootfs.service", "hearth-certificate.timer", "hearth-dendrite.service",
     "hearth-hostname.service", "hearth-postgresql.service", "hearth-slot-good.service",
-    "hearth-strangers.service", "hearth-synapse.service", "hearth-ui.service", "hearth-ui.socket",
+    "hearth-strangers.service", "hearth-synapse.service", "hearth-tidy.timer",
+    "hearth-ui.service", "hearth-ui.socket",
     "hearth-mark.service", "hearth-settle.service", "hearth-sync.service", "hearth-verdict.service",
     # by hearth-public.target, which waits for a public listener to be configured
     "hearth-acme.timer", "hearth-ddns.timer", "hearth-portmap.timer", "hearth-router.service",

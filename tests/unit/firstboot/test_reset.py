@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+import io
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -9,13 +11,14 @@ from pathlib import Path
 import pytest
 
 from appliance.bootreport import DataCondition
-from appliance.errors import AccessError, FieldError, HearthError, StateError
+from appliance.errors import AccessError, FieldError, HearthError, StateError, UsageError
 from appliance.fate import BringBack, FactoryReset
 from appliance.layout import DATA, NEW_DATA_LABEL, SLOT_B
-from appliance.protocol import Claim
+from appliance.protocol import Claim, GetStatus
 from appliance.settings import Secrets, save_toml
 from appliance.state import Phase, State, save_state
 from appliance.update import Stage, UpdateState
+from firstboot import reset_verbs
 from firstboot.reset_card import perform
 from firstboot.storage import prepare
 from services.disk import Disk
@@ -310,3 +313,57 @@ def test_where_there_is_nothing_to_reset(tmp_path: Path, data: DataCondition) ->
         reset(machine, machine.claim())
     assert machine.host.acts == []
     assert load_done(machine.paths) is None
+
+
+# ---- at the terminal
+
+
+def hearthctl(machine: Machine, *words: str) -> int:
+    parser = argparse.ArgumentParser()
+    verbs = parser.add_subparsers()
+    reset_verbs.add_verbs(lambda name, *_: verbs.add_parser(name))
+    return reset_verbs.reset(machine.paths, machine.host, parser.parse_args(["reset", *words]))
+
+
+def test_at_the_terminal_with_the_word(machine: Machine, capsys: pytest.CaptureFixture) -> None:
+    set_up(machine)
+    assert hearthctl(machine, "--keep", "--confirm", "reset") == 0
+    order = load_order(machine.paths)
+    assert order is not None
+    assert (order.keep, order.origin) == (True, "terminal")
+    assert machine.host.acts == ["reset"]
+    assert "other servers" in capsys.readouterr().out
+    restart(machine)
+    assert hearthctl(machine, "--status", "--json") == 0
+    assert '"kept": true' in capsys.readouterr().out
+    assert hearthctl(machine, "--bring-back", "--confirm", "reset") == 0
+    restart(machine)
+    assert machine.agent.setup.phase is Phase.READY
+    assert hearthctl(machine, "--status") == 0
+    assert "No earlier data" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("words", [["--confirm", "yes"], ["--confirm", ""], []])
+def test_at_the_terminal_without_it(
+    machine: Machine, words: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_up(machine)
+    monkeypatch.setattr("sys.stdin", io.StringIO("reset\n"))  # no terminal: nobody typed it
+    with pytest.raises((FieldError, UsageError)):
+        hearthctl(machine, *words)
+    assert load_order(machine.paths) is None
+
+
+def test_a_dry_run_orders_nothing(machine: Machine, capsys: pytest.CaptureFixture) -> None:
+    set_up(machine)
+    assert hearthctl(machine, "--dry-run") == 0
+    assert "Would reset" in capsys.readouterr().out
+    assert load_order(machine.paths) is None
+    assert machine.host.acts == []
+
+
+def test_pages_are_told_what_was_kept(machine: Machine) -> None:
+    assert machine.ask(GetStatus()).kept_hours == 0
+    reset(machine, set_up(machine))
+    restart(machine)
+    assert machine.ask(GetStatus()).kept_hours == 24
