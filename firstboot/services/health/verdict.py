@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from appliance.errors import ConfigError, HearthError
+from appliance.log import logger
 from appliance.paths import Paths
 from appliance.settings import Settings, load_settings
 from appliance.state import Phase, load_state
@@ -66,7 +67,11 @@ def make_look(paths: Paths) -> Look:
 
 def measure_baseline(paths: Paths, *, look: Look | None = None, now: float = 0.0) -> Baseline:
     """What is so before the restart into another version. ``now`` in seconds since the epoch."""
-    return baseline_of(measure(look or make_look(paths)), now or time.time())
+    measurement = measure(look or make_look(paths))
+    for name, probe in measurement.items():
+        if not probe.passed:
+            logger.warning("before the update already, %s: %s", name, probe.evidence)
+    return baseline_of(measurement, now or time.time())
 
 
 def measure(look: Look) -> Measurement:
