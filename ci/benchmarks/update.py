@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -18,6 +19,7 @@ from appliance.log import progress
 from appliance.run import run
 from benchmarks.adaptive import install
 from benchmarks.build import EDITED, copy_source, index_environment
+from benchmarks.check import check_rows
 from benchmarks.remote import BLOCK, serve
 from benchmarks.table import Row, publish
 from imagebuild import packages as archive
@@ -29,7 +31,7 @@ from imagebuild.recipe import SOURCE, make_recipe
 from imagebuild.sparse import copy_part
 from imagebuild.tools import ensure_tools
 
-PARTS = ("small", "month")
+PARTS = ("check", "small", "month")
 CACHED = ("debs", "uv", "go-path", "go-build")
 PYTHON_PACKAGE = "setup-ui/setup_ui"
 LOCK, WHEELS = "image/hearth.lock", "image/profiles/synapse.lock"
@@ -45,9 +47,15 @@ class Built:
 
 def measure(parts: tuple[str, ...]) -> None:
     context = make_context(make_recipe("hearth"))
+    rows: list[Row] = []
+    if "check" in parts:
+        with tempfile.TemporaryDirectory(prefix="hearth-bench-") as name:
+            rows += check_rows(Path(name))
+    if not {"small", "month"} & set(parts):
+        publish("update", rows, context.build / "bench")
+        return
     check_host(context.build)
     ensure_tools(context)
-    rows: list[Row] = []
     with workshop(context) as (place, source, cache):
         if "month" in parts:
             make_old(context, source)
