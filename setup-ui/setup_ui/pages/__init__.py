@@ -11,6 +11,7 @@ from setup_ui.pages import (
     front,
     progress,
     rescue,
+    reset,
     setup,
     tunnel,
 )
@@ -27,3 +28,4 @@ BLUEPRINTS = (
     found.bp,
     rescue.bp,
 )
+    reset.bp,

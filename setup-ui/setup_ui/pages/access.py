@@ -47,7 +47,8 @@ def check_claim() -> Response | tuple[str, int]:
         return _claim_again(code, {"code": problem_of(error)})
     except HearthError as error:
         return _claim_again(code, {"": problem_of(error)})
-    target = "/found/erase" if current_status().data == "found" else "/"
+    # With such a card there is nothing else that a claim would be for.
+    target = {"found": "/found/erase", "damaged": "/reset"}.get(current_status().data, "/")
     return remember_session(go(target), session.token)
 
 

@@ -43,6 +43,8 @@ SOURCE = Path(__file__).resolve().parents[3]
 NAMES = ("hearth.local", "hearth-ab12.local")
 PASSWORD = "correct horse battery staple"
 CODE = "seven purple kettles"
+IMAGE_FACTS = """{"version": "0.1.0", "development": true, "boot_interface": 1,
+ "update_url": "https://updates.example.org/hearth"}"""
 
 
 class CompiledTemplates(BytecodeCache):
@@ -84,6 +86,15 @@ class GroundedHost:
     def start_federation_check(self) -> None:
         self.checks.append("federation")
 
+    def look_for_update(self) -> None:
+        self.checks.append("look for an update")
+
+    def install_update(self) -> None:
+        self.acts.append("install an update")
+
+    def restart_into_update(self) -> None:
+        self.acts.append("restart into an update")
+
     def give_back_ports(self) -> None:
         self.acts.append("give back ports")
 
@@ -95,6 +106,9 @@ class GroundedHost:
 
     def note_neighbours(self) -> None:
         self.acts.append("neighbours")
+
+    def restart_into_reset(self) -> None:
+        self.acts.append("reset")
 
     def reboot(self) -> None:
         self.acts.append("reboot")
@@ -116,7 +130,8 @@ class Appliance:
         ):
             path.mkdir(parents=True)
         (self.paths.bootfs / "hearth.toml").write_text(f'claim_code = "{CODE}"\n')
-        self._write("usr/share/hearth/image.json", '{"version": "0.1.0", "development": true}')
+        self._write("usr/share/hearth/image.json", IMAGE_FACTS)
+        self._write("proc/cmdline", "rauc.slot=A ro quiet\n")
         self._write("proc/device-tree/model", "Raspberry Pi 4 Model B")
         self.paths.templates.symlink_to(SOURCE / "overlays/base/usr/share/hearth/templates")
         self.report(DataCondition.OK)
