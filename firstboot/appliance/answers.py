@@ -261,6 +261,3 @@ class File:
 
     name: str
     content: str = field(repr=False)
-
-
-Result = Status | Session | Draft | Providers | Federation | Rescue | Done | File

@@ -11,11 +11,21 @@ from dataclasses import dataclass, field
 from typing import Any, get_args
 
 from appliance.aftercare import AFTERCARE_RESULTS, AftercareRequest
-from appliance.answers import Done, Draft, Federation, File, Providers, Result, Session, Status
+from appliance.answers import (
+    Done,
+    Draft,
+    Federation,
+    File,
+    Providers,
+    Rescue,
+    Session,
+    Status,
+)
 from appliance.errors import ConfigError, FieldError, HearthError, error_classes
 from appliance.fate import FATE_RESULTS, FateRequest
 from appliance.settings import Reach, Software, Way
 from appliance.tables import parse_table, to_table
+from appliance.updating import UPDATING_RESULTS, Updating, UpdatingRequest
 
 # They belong to the protocol; whoever speaks it finds them here.
 __all__ = [
@@ -210,7 +220,9 @@ Request = (
     | GetAuthority
     | FateRequest
     | AftercareRequest
+    | UpdatingRequest
 )
+Result = Status | Session | Draft | Providers | Federation | Rescue | Updating | Done | File
 REQUESTS: dict[str, type[Request]] = {cls.__name__: cls for cls in get_args(Request)}
 _DRAFT = (GetDraft, SaveOwner, PassNetwork, SaveServer, SaveAddress, SaveWay, SaveTunnel,
           SaveHomeserver)  # fmt: skip
@@ -223,6 +235,7 @@ RESULTS: dict[type[Request], type[Any]] = {
     GetProviders: Providers,
     **FATE_RESULTS,
     **AFTERCARE_RESULTS,
+    **UPDATING_RESULTS,
     **dict.fromkeys(_DRAFT, Draft),
     **dict.fromkeys(_DONE, Done),
     **dict.fromkeys(_FILE, File),

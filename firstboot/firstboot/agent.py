@@ -58,6 +58,14 @@ from appliance.protocol import (
 )
 from appliance.settings import load_secrets
 from appliance.state import Phase
+from appliance.updating import (
+    GetUpdates,
+    InstallUpdate,
+    LookForUpdate,
+    RestartIntoUpdate,
+    SaveUpdating,
+    UpdatingRequest,
+)
 from firstboot import delegates
 from firstboot.aftercare import Aftercare
 from firstboot.door import Door, check_text, internal_error, listen
@@ -215,6 +223,10 @@ class Agent:
                 return self._look_after(request)
             case GetRescue() | TryAgain():
                 return self._look_after(request)
+            case GetUpdates() | LookForUpdate() | InstallUpdate():
+                return self._update(request)
+            case RestartIntoUpdate() | SaveUpdating():
+                return self._update(request)
             case GetAuthority():
                 return delegates.authority_file(self.paths)
             case AdoptData() | EraseData() | FactoryReset() | BringBack():
@@ -263,6 +275,13 @@ class Agent:
             self.setup.apply(request, self.preseed)
         self.on_change()
         return Done()
+
+    def _update(self, request: UpdatingRequest) -> Result:
+        self.gate.sessions.require(request.session)
+        from firstboot import update_answers
+
+        with self._lock:
+            return update_answers.answer(request, self.paths, self.host)
 
     def _look_after(self, request: AftercareRequest) -> Result:
         self.gate.sessions.require(request.session)

@@ -36,6 +36,18 @@ class Host(Protocol):
         """Start the unit that looks whether other servers get in. Returns at once."""
         ...
 
+    def look_for_update(self) -> None:
+        """Start the unit that asks the channel. Returns at once, like the next two."""
+        ...
+
+    def install_update(self) -> None:
+        """Start the unit that installs what the channel offers."""
+        ...
+
+    def restart_into_update(self) -> None:
+        """Start the unit that begins the trial of what is installed."""
+        ...
+
     def give_back_ports(self) -> None:
         """Run the unit that closes what nobody wants any more, to its end; never raises."""
         ...
@@ -74,6 +86,15 @@ class SystemHost:
 
     def start_federation_check(self) -> None:
         self._start_again("hearth-federation-check.service")
+
+    def look_for_update(self) -> None:
+        self._start_again("hearth-update-check.service")
+
+    def install_update(self) -> None:
+        self._start_again("hearth-update-install.service")
+
+    def restart_into_update(self) -> None:
+        self._start_again("hearth-update-restart.service")
 
     def give_back_ports(self) -> None:
         try:

@@ -14,6 +14,7 @@ from setup_ui.pages import (
     reset,
     setup,
     tunnel,
+    updates,
 )
 
 BLUEPRINTS = (
@@ -25,7 +26,8 @@ BLUEPRINTS = (
     progress.bp,
     done.bp,
     federation.bp,
+    updates.bp,
     found.bp,
     rescue.bp,
-)
     reset.bp,
+)

@@ -121,6 +121,28 @@ function watchCheck() {
   setTimeout(poll, POLL_MS);
 }
 
+// An update moves its bar, and renews the page when there is another thing to say. While the appliance
+// restarts nothing answers; afterwards the owner may have to sign in again, which the page will say.
+function watchUpdate() {
+  const area = document.querySelector("[data-update]");
+  if (!area) return;
+  const [headline, bar] = ["headline", "bar"].map((id) => document.getElementById(id));
+  let first;
+  const poll = async () => {
+    try {
+      const answer = await fetch(area.dataset.update, { cache: "no-store", signal: AbortSignal.timeout(8000) });
+      if (!answer.ok || answer.redirected) return location.reload();
+      const now = await answer.json();
+      first ??= now.key;
+      if (now.key !== first) return location.reload();
+      if (bar && bar.hasAttribute("value")) bar.value = now.percent;
+      if (now.message && headline.textContent !== now.message) headline.textContent = now.message;
+    } catch { /* away for a moment */ }
+    setTimeout(poll, POLL_MS);
+  };
+  setTimeout(poll, POLL_MS);
+}
+
 // The clipboard's own interface is for HTTPS only; selecting first serves everybody else.
 function offerCopies() {
   for (const button of document.querySelectorAll("button[data-copy]")) {
@@ -146,4 +168,5 @@ previewAddress();
 guardDoubleClicks();
 watchProgress();
 watchCheck();
+watchUpdate();
 waitForComeback();

@@ -60,6 +60,15 @@ class GroundedHost:
     def start_federation_check(self) -> None:
         self.acts.append("federation check")
 
+    def look_for_update(self) -> None:
+        self.acts.append("look for an update")
+
+    def install_update(self) -> None:
+        self.acts.append("install an update")
+
+    def restart_into_update(self) -> None:
+        self.acts.append("restart into an update")
+
     def give_back_ports(self) -> None:
         self.acts.append("give back ports")
 
