@@ -12,6 +12,7 @@ from appliance.channelindex import to_seconds
 from appliance.errors import ConfigError, UsageError
 from appliance.release import Channel, Index
 from appliance.tables import to_table
+from imagebuild.bundle import read_notes
 from imagebuild.recipe import SOURCE
 from imagebuild.release import EXPIRY_DAYS, Publisher, init_site
 from imagebuild.signer import TOKEN, Signer
@@ -135,7 +136,7 @@ def init_command(options: argparse.Namespace) -> int:
 
 
 def publish_command(options: argparse.Namespace) -> int:
-    notes = options.notes.read_text() if options.notes else ""
+    notes = read_notes(options.notes)
     publisher = _publisher(options)
     index = publisher.publish(options.channel, options.bundle, notes=notes,
                               percent=options.percent, image=options.image)  # fmt: skip

@@ -91,10 +91,23 @@ class Publisher:
                     message = f"{channel.value} has another {version} already"
                     raise StateError(message, hint="give the new build a version of its own")
         for file in self.site.release_directory(version).glob("*.raucb"):
-            is_same = file.name == bundle.path.name
-            if not is_same or not filecmp.cmp(file, bundle.path, shallow=False):
-                message = f"{file} is there already, and is another bundle"
-                raise StateError(message, hint="give the new build a version of its own")
+            is_same_name = file.name == bundle.path.name
+            if is_same_name and filecmp.cmp(file, bundle.path, shallow=False):
+                continue
+            if not is_same_name and not self._counts_still(file):
+                continue  # a revoked key's: signed again it needs another name, for the caches
+            message = f"{file} is there already, and is another bundle"
+            hint = "give the new build a version of its own"
+            if is_same_name and not self._counts_still(file):
+                hint = "signed again by another key, it needs another name: hearth-1.2-again.raucb"
+            raise StateError(message, hint=hint)
+
+    def _counts_still(self, file: Path) -> bool:
+        try:
+            read_bundle(file, self.signer.keyring)
+        except HearthError:
+            return False
+        return True
 
     def _put_files(
         self, bundle: BundleFile, image: Path | None, entry: dict[str, object] | None
