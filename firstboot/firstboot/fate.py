@@ -110,6 +110,7 @@ def start_reset(
     paths: Paths, host: Host, *, keep: bool, origin: str, request: str = "", force: bool = False
 ) -> None:
     """Order it and restart. Raises StateError where there is nothing that could be reset."""
+    from firstboot.rescue import leave_rescue
     from services.reset import format_damaged, order_reset
 
     report = load_boot_report(paths.boot_report)
@@ -118,12 +119,14 @@ def start_reset(
             order_reset(
                 paths, keep=keep, origin=origin, now=time.time(), request=request, force=force
             )
+            leave_rescue(paths)
             host.restart_into_reset()
         case DataCondition.DAMAGED if report.disk is not None:
             if keep:
                 message = "Damaged data cannot be put aside: a reset makes them anew."
                 raise FieldError("keep", message, hint="copy the card first if they matter")
             format_damaged(report.disk)
+            leave_rescue(paths)
             host.reboot()
         case _:
             raise _no_reset(report)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from appliance.answers import Mishap, Rescue
 from appliance.bootreport import load_boot_report
-from appliance.errors import StateError
+from appliance.errors import HearthError, StateError
 from appliance.log import logger
 from appliance.paths import Paths
 from services import slots
@@ -42,6 +42,21 @@ def show_rescue(paths: Paths) -> Rescue:
 def try_again(paths: Paths) -> None:
     """Give the slot that runs its attempts back; the caller restarts. Raises StateError."""
     require_rescue(paths)
+    _give_attempts(paths)
+
+
+def leave_rescue(paths: Paths) -> None:
+    """Before a restart that changes something by itself, a factory reset; else nothing happens."""
+    if not load_boot_report(paths.boot_report).rescue:
+        return
+    try:
+        _give_attempts(paths)
+    except (HearthError, OSError) as error:
+        # The page is there again afterwards, and with it "try again".
+        logger.warning("rescue mode goes on: %s", error)
+
+
+def _give_attempts(paths: Paths) -> None:
     booted = slots.booted_slot(paths)
     slots.recall(paths, booted)  # only where nobody is committed: then there is nothing better
     slots.mark_good(paths)

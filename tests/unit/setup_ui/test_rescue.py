@@ -71,6 +71,17 @@ def test_trying_again_gives_the_attempts_back_and_restarts(stopped: Appliance) -
     assert state.left == {"A": ATTEMPTS_PRIMARY, "B": 0}
 
 
+def test_a_factory_reset_ends_rescue_mode_as_well(stopped: Appliance) -> None:
+    browser = signed_in(stopped)
+    assert "/reset" in links(browser)
+    browser.get("/reset").submit(action="/reset", confirm="reset", keep="yes")
+    assert browser.path == "/restarting"
+    assert stopped.host.acts == ["reset"]
+    state = newest(read_copies(stopped.paths.root / "card"))
+    assert state is not None
+    assert state.left["A"] == ATTEMPTS_PRIMARY
+
+
 def test_a_stranger_cannot_try_again(stopped: Appliance) -> None:
     browser = Browser(stopped.app).get("/rescue-mode")
     answer = browser.client.post("/rescue-mode/again", data={"csrf": "x"})
