@@ -112,6 +112,27 @@ def finish_commit(paths: Paths, state: UpdateState, now: float) -> None:
     logger.info("version %s in slot %s stays", state.version, state.slot)
 
 
+def note_fallback(paths: Paths, version: str, now: float) -> None:
+    """The booted slot was committed without an update: the one before it did not start any more.
+
+    ``version`` is the one that runs. What it replaces is on record, so that the owner learns of it
+    and it is not installed again by itself.
+    """
+    newest = next(iter(load_history(paths)), None)
+    booted = slots.booted_slot(paths)
+    if newest is None or newest.result is not Result.COMMITTED or newest.slot == booted:
+        return
+    outcome = Outcome(
+        result=Result.ROLLED_BACK,
+        version=newest.version,
+        from_version=version,
+        slot=newest.slot,
+        at=now,
+        reason=f"it did not get ready any more, so version {version} runs again",
+    )
+    add_outcome(paths, outcome)
+
+
 def _roll_back(paths: Paths, state: UpdateState, now: float) -> None:
     for name in kept.put_back(paths):
         logger.warning("%s was put back as it was before the update", name)

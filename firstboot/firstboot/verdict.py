@@ -21,7 +21,7 @@ from appliance.paths import Paths
 from appliance.settings import Updates, load_settings
 from appliance.update import Baseline, Stage, UpdateState
 from firstboot.host import SystemHost
-from firstboot.settle import finish_commit
+from firstboot.settle import finish_commit, note_fallback
 from firstboot.status import load_facts
 from services import slots
 from services.failures import Failure, keep_trial_log, read_journal, save_failure
@@ -181,6 +181,8 @@ def _commit(bench: Bench, state: UpdateState) -> None:
     stages.note_stage(bench.paths, stages.Stage.VERDICT)
     if _is_on_record(bench.paths, state):
         finish_commit(bench.paths, state, bench.clock.time())
+    else:
+        note_fallback(bench.paths, load_facts(bench.paths).version, bench.clock.time())
 
 
 def _go_back(bench: Bench, state: UpdateState, reason: str, faults: Mapping[str, Probe]) -> None:

@@ -93,3 +93,11 @@ def test_terminals_get_a_view_once_per_change(machine: Machine) -> None:
 
 def test_no_terminals_at_all_are_no_error(machine: Machine) -> None:
     Console(machine.paths).show(view())
+
+
+def test_rescue_mode_is_the_first_thing_that_the_console_says_is_wrong() -> None:
+    lines = render_serial(view(rescue=True, notes=("another",))).splitlines()
+    problems = [line for line in lines if line.startswith("hearth: !")]
+    assert problems[0].startswith("hearth: ! Rescue mode")
+    assert "! Rescue mode" in render_screen(view(rescue=True), "")
+    assert "Rescue" not in render_screen(view(), "")

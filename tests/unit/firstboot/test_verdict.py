@@ -244,6 +244,32 @@ def test_a_trial_whose_record_was_lost_is_judged_all_the_same(world: World) -> N
     assert world.card.boot() == "A"
 
 
+def test_an_old_version_that_has_to_step_in_again_says_so(world: World) -> None:
+    """B was committed, and months later it does not get ready any more: A is its fallback."""
+    world.judge()
+    (world.card.paths.root / "usr/share/hearth/image.json").write_text('{"version": "0.2.0"}')
+    assert [world.card.boot() for _ in range(9)] == ["B"] * 7 + ["A"] * 2
+    assert not slots.status(world.card.paths).committed
+    world.judge()
+    assert slots.status(world.card.paths).committed
+    newest = load_history(world.card.paths)[0]
+    assert (newest.result, newest.version, newest.slot) == (Result.ROLLED_BACK, "0.3.0", "B")
+    assert newest.reason == "it did not get ready any more, so version 0.2.0 runs again"
+    assert world.card.boot() == "A"
+
+
+def test_when_neither_gets_ready_rescue_mode_starts_the_one_that_had_proved_itself(
+    world: World,
+) -> None:
+    world.judge()
+    world.measurement = ILL
+    assert [world.card.boot() for _ in range(8)] == ["B"] * 7 + ["A"]
+    world.judge()
+    assert load_failures(world.card.paths)[0][1].slot == "A"
+    assert world.card.boot() == "rescue"
+    assert slots.booted_slot(world.card.paths) == "B"
+
+
 def test_a_restart_that_never_comes_ends_in_failure(world: World) -> None:
     """systemd's FailureAction= then does it by force."""
     world.measurement = ILL
