@@ -15,7 +15,8 @@ import pytest
 
 from image.conftest import Tool
 from image.devicetree import Node, chain, parse_source
-from imagebuild.recipe import load_boards
+from imagebuild.recipe import Board, load_boards
+from services.update.machine import BOARDS as BOARDS_BY_MODEL
 
 pytestmark = pytest.mark.image
 
@@ -106,3 +107,10 @@ def test_the_slot_can_use_network_and_usb(
     assert devices
     needed = [node for device in devices for node in chain(device, nodes)]
     assert without_driver(needed, in_slot) == []
+
+
+@pytest.mark.parametrize("board", load_boards(), ids=lambda board: board.name)
+def test_an_update_knows_the_board_by_its_model(trees: dict[str, list[Node]], board: Board) -> None:
+    root = trees[board.device_tree][0]
+    model = root.compatible[0].split("\\0")[0]
+    assert board.name in BOARDS_BY_MODEL[model]
