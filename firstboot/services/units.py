@@ -10,6 +10,7 @@ from appliance.run import run
 ASK_SECONDS = 60
 ACT_SECONDS = 1200
 LOG_LINES = 12
+START = "multi-user.target"  # what a start leads to (systemd.special(7))
 
 
 class Units(Protocol):
@@ -76,15 +77,23 @@ class SystemdUnits:
         return run(argv, check=False, timeout=ASK_SECONDS).returncode == 0
 
 
-def system_state() -> str:
-    """systemd's own word for the whole: starting, running, degraded, maintenance, stopping ...
+def unfinished_start() -> str:
+    """Why the machine's start is not over yet, in a few words; empty once it is.
 
-    (systemctl(1), is-system-running.)
+    Not is-system-running: that says "starting" as long as any job runs, and a timer's job that
+    began meanwhile may take half an hour.
     """
-    argv = ["systemctl", "is-system-running"]
-    return run(argv, check=False, timeout=ASK_SECONDS).stdout.strip() or "silent"
+    argv = ["systemctl", "is-active", "--quiet", START]
+    if run(argv, check=False, timeout=ASK_SECONDS).returncode == 0:
+        return ""
+    argv = ["systemctl", "list-jobs", "--no-legend", "--plain", "--full"]
+    rows = [line.split() for line in run(argv, timeout=ASK_SECONDS).stdout.splitlines()]
+    # systemctl(1): job, unit, what is done with it, "running" or "waiting"
+    names = [row[1] for row in rows if row[3:4] == ["running"]]
+    return f"still waits for {', '.join(names)}" if names else f"never came to {START}"
 
 
 def is_machine_stopping() -> bool:
-    """Whether the machine is being switched off or restarted."""
-    return system_state() == "stopping"
+    """Whether the machine is being switched off or restarted (systemctl(1), is-system-running)."""
+    argv = ["systemctl", "is-system-running"]
+    return run(argv, check=False, timeout=ASK_SECONDS).stdout.strip() == "stopping"

@@ -22,7 +22,7 @@ import json
 from appliance.paths import Paths
 from services.health.verdict import Look, measure
 from services.units import SystemdUnits
-look = Look(paths=Paths(), units=SystemdUnits(), state=lambda: "running", outside=())
+look = Look(paths=Paths(), units=SystemdUnits(), unfinished=str, outside=())
 print(json.dumps({name: [p.passed, p.evidence] for name, p in measure(look).items()}))
 """
 OURS = {"settings", "systemd", "data", "agent", "nginx", "pages", "sign-in", "database", "identity",

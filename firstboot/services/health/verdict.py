@@ -23,7 +23,7 @@ from services.health.pages import PagesCheck, ProxyCheck, SignInCheck
 from services.health.result import Check, CheckResult, Examination, Verdict, failed
 from services.health.route import RouteCheck
 from services.health.trial import Bearing, Measurement, Probe, baseline_of
-from services.units import SystemdUnits, Units, system_state
+from services.units import SystemdUnits, Units, unfinished_start
 
 OURS: tuple[Check, ...] = (
     WritableCheck(),
@@ -43,20 +43,19 @@ JOBS_OUTSIDE = frozenset(
     f"hearth-{name}.service"
     for name in (
         "acme", "certificate", "ddns", "ddns-check", "federation", "federation-check",
-        "network-check", "portmap", "router", "tunnel", "tunnel-check", "update", "wakeup",
+        "network-check", "portmap", "router", "tunnel", "tunnel-check", "update", "update-check",
+        "update-install", "wakeup",
     )
 )  # fmt: skip
-# What `systemctl is-system-running` says once the start is over (systemctl(1)).
-STARTED = ("running", "degraded")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Look:
-    """What is needed for one; tests bring their own units, checks and state of the machine."""
+    """What is needed for one; tests bring their own units, checks and end of the start."""
 
     paths: Paths
     units: Units
-    state: Callable[[], str] = system_state
+    unfinished: Callable[[], str] = unfinished_start
     ours: Sequence[Check] = OURS
     outside: Sequence[Check] = OUTSIDE
 
@@ -103,12 +102,12 @@ def _measure_settings(paths: Paths, found: dict[str, Probe]) -> Settings | None:
 def _measure_start(look: Look, found: dict[str, Probe]) -> None:
     """Whether the start is over, and each unit that has failed by its name."""
     try:
-        state = look.state()
+        unfinished = look.unfinished()
         units = look.units.failed()
     except HearthError as error:
         found["systemd"] = Probe(title="systemd", passed=False, evidence=error.message)
         return
-    found["systemd"] = Probe(title="systemd", passed=state in STARTED, evidence=f"it is {state}")
+    found["systemd"] = Probe(title="systemd", passed=not unfinished, evidence=unfinished)
     for name in units:
         if name not in JOBS_OUTSIDE:
             found[f"unit {name}"] = Probe(title=name, passed=False, evidence="has failed")
