@@ -6,7 +6,9 @@ import hashlib
 import json
 import shutil
 import subprocess
+import time
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +28,14 @@ from appliance.signed import verify
 from imagebuild.__main__ import main
 from imagebuild.imager import ENTRY, TAGS
 from imagebuild.indexes import pruned
+from imagebuild.keys import init_root, new_release_key, revoke
 from imagebuild.recipe import load_boards
 from imagebuild.release import Publisher, init_site
 from imagebuild.signer import Signer as ReleaseSigner
 from imagebuild.site import Site
 from unit.bundles import make_bundle
 from unit.services.channel_files import DAY, NOW, Appliance, a_release, make_appliance
-from unit.signing import Signer, make_root
+from unit.signing import Root, Signer, make_root
 from unit.static_server import serving
 
 URL = "https://updates.example.org/hearth"
@@ -377,3 +380,29 @@ def test_the_program(office: Office, tmp_path: Path, capsys: pytest.CaptureFixtu
     assert main(["release", "resign", site, *missing]) == ConfigError.exit_code
     message = (Path(site) / "stable/index.cms").read_bytes()
     assert verify(message, office.root.keyring).signer == "CN=release"
+
+
+def test_with_the_keys_that_hearth_keys_makes(tmp_path: Path) -> None:
+    place, today = tmp_path / "keys", datetime.now(UTC)
+    init_root(place, "Hearth updates", today)
+    for name in ("2027", "2028"):
+        new_release_key(place, name, today)
+
+    def publisher(site: Site, name: str = "2027") -> Publisher:
+        signer = ReleaseSigner(certificate=place / f"{name}.crt", key=str(place / f"{name}.key"),
+                               keyring=place / "keyring.pem")  # fmt: skip
+        return Publisher(site=site, signer=signer, now=time.time())
+
+    site, _ = init_site(tmp_path / "site", URL, publisher)
+    bundle = make_bundle(tmp_path, "1.1", Signer(place / "2027.crt", place / "2027.key"))
+    publisher(site).publish(STABLE, bundle, notes="", percent=100)
+    keys = Root(place)
+    with serving(site.directory) as server:
+        appliance = Appliance(make_appliance(tmp_path / "appliance", keys), server.url)
+        assert (appliance.check(time.time()).error, appliance.offered) == ("", "1.1")
+        revoke(place, "2027", today)
+        publisher(site, "2028").resign(BETA)  # brings the list
+        found = appliance.check(time.time())
+        assert ("revoked" in found.error, appliance.offered) == (True, "")
+        assert publisher(site, "2028").resign(STABLE)[1] == ("1.1",)
+        assert (appliance.check(time.time()).error, appliance.offered) == ("", "")
