@@ -19,6 +19,7 @@ from firstboot import (
     reset_verbs,
     snapshot_verbs,
     trial_verbs,
+    update_verbs,
     way_verbs,
 )
 from firstboot.privilege import require_root
@@ -37,6 +38,7 @@ examples:
   hearthctl federation check  whether other servers can talk to this one
   hearthctl wakeup --dry-run  whom a wake-up call would go to
   hearthctl reset --keep      begin anew, with a way back for a day
+  hearthctl update            which version runs, what is offered, how the last ones ended
   hearthctl apply --dry-run   what a new rendering of the configuration would change
 """
 
@@ -79,6 +81,7 @@ def make_parser() -> argparse.ArgumentParser:
     way_verbs.add_verbs(add)
     provider_verbs.add_verbs(add)
     rented_server.add_verbs(add)
+    update_verbs.add_verbs(add)
     snapshot_verbs.add_verbs(add)
     reset_verbs.add_verbs(add)
     trial_verbs.add_verbs(add)

@@ -35,7 +35,7 @@ from services.moment import read_boot_id
 from services.results import load_result, save_result
 from services.snapshots.ageing import age
 from services.units import SystemdUnits, Units
-from services.update import channel, fetch
+from services.update import channel, fetch, stick
 from services.update.channel import Checker, CheckResult, Source, load_index
 from services.update.choose import held_back, is_newer
 from services.update.install import Installer, Report, Wanted
@@ -55,7 +55,11 @@ HOPELESS = (SignatureError, ConfigError)
 
 @dataclass(frozen=True, kw_only=True)
 class Desk:
-    """Who does what; tests bring their own clock and stay on the ground."""
+    """Who does what; tests bring their own clock and stay on the ground.
+
+    ``hand_over`` starts the unit that begins the trial: the job, which reads what strangers send,
+    may not read the owner's secrets, and a trial has to copy them.
+    """
 
     paths: Paths
     clock: WallClock = time
@@ -66,11 +70,20 @@ class Desk:
     measure: Callable[[Paths], Baseline] = measure_baseline
     boot_id: Callable[[], str] = read_boot_id
     report: Report = lambda state: None
+    hand_over: Callable[[], None] | None = None
+
+    def begin_trial(self) -> None:
+        if self.hand_over is not None:
+            self.hand_over()
+            return
+        with update_lock(self.paths):
+            restart(self)
 
 
 def run_job(desk: Desk) -> Memory:
     """Act after act until there is nothing left to do now."""
     with update_lock(desk.paths):
+        stick.tidy(desk.paths, desk.clock.time())
         memory = grow_old(desk, load_memory(desk.paths))
         for _ in range(MOST_ACTS):
             now = desk.clock.time()
@@ -79,33 +92,28 @@ def run_job(desk: Desk) -> Memory:
             logger.info("%s", step.why)
             memory = replace(memory, at=now, why=step.why)
             save_result(desk.paths, RESULT, memory)
-            if step.act is Act.REST:
+            if step.act in (Act.REST, Act.RESTART):
                 break
-            memory, is_over = _act(desk, memory, facts, step.act)
-            save_result(desk.paths, RESULT, memory)
-            if is_over:
-                break
-        return memory
+            _act(desk, facts, step.act)
+            memory = load_memory(desk.paths)
+        else:
+            return memory
+    if step.act is Act.RESTART:
+        desk.begin_trial()
+    return memory
 
 
-def _act(desk: Desk, memory: Memory, facts: Facts, act: Act) -> tuple[Memory, bool]:
-    """What is remembered of it, and whether the job is over for this time."""
+def _act(desk: Desk, facts: Facts, act: Act) -> None:
     match act:
         case Act.CHECK:
             check(desk)
-            return load_memory(desk.paths), False
         case Act.INSTALL:
             try:
                 install(desk, find_wanted(desk.paths, facts))
             except HearthError as error:
                 logger.warning("%s", error.message)
-            return load_memory(desk.paths), False
         case Act.UNDO:
             save_update(desk.paths, replace(facts.update, stage=Stage.INSTALLED))
-            return memory, False
-        case Act.RESTART:
-            restart(desk)
-            return memory, True
         case _:
             raise AssertionError(act)
 
@@ -152,6 +160,8 @@ def install(desk: Desk, wanted: Wanted) -> UpdateState:
             _put_on_record(desk.paths, version, error.message, now)
         raise
     save_result(desk.paths, RESULT, note_success(memory))
+    if wanted.source == str(stick.copy_of(desk.paths)):
+        stick.forget(desk.paths)
     return state
 
 

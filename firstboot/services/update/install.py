@@ -183,7 +183,7 @@ class Installer:
 
 
 def require_installed(paths: Paths, state: UpdateState, rauc: Rauc) -> None:
-    """Raises StateError when nothing is installed, ImageError when the slot holds something else."""
+    """Raises StateError when nothing is installed, ImageError when it is something else."""
     if state.stage is not Stage.INSTALLED:
         raise StateError("no new version is installed", hint="hearthctl update install")
     record = rauc.slot(state.slot)
