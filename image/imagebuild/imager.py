@@ -106,9 +106,12 @@ def _unpacked(image: Path) -> Iterator[BinaryIO]:
         case ".zst":
             process = spawn(["zstd", "-dc", "--", image], output=PIPE, errors=DEVNULL)
             assert process.stdout is not None
-            with process.stdout, open(process.stdout.fileno(), "rb", closefd=False) as stream:
-                yield stream
-            if process.wait() != 0:
+            try:
+                with process.stdout, open(process.stdout.fileno(), "rb", closefd=False) as stream:
+                    yield stream
+            finally:
+                process.wait()
+            if process.returncode != 0:
                 raise ImageError(f"{image} is damaged", hint="build it again")
         case ".xz":
             try:

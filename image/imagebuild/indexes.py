@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from packaging.version import InvalidVersion, Version
 
-from appliance.channelindex import to_text
+from appliance.channelindex import to_seconds, to_text
 from appliance.errors import ConfigError, StateError, UsageError
 from appliance.release import Channel, Index, Release, Rollout
 
@@ -22,8 +22,12 @@ def empty_index(channel: Channel, now: float, days: float) -> Index:
 
 def renewed(index: Index, now: float, days: float) -> Index:
     """As of now. The sequence number is the time, or one more than before where that is higher:
-    so it grows as well when a lost site was set up again.
+    so it grows as well when a lost site was set up again. Raises StateError for a clock that was
+    set back: appliances would take what is signed now for something old.
     """
+    if index.issued and now < to_seconds(index.issued) - DAY:
+        message = f"it is {to_text(now)} here, and the index before was signed at {index.issued}"
+        raise StateError(message, hint="set this machine's clock")
     return replace(
         index,
         sequence=max(int(now), index.sequence + 1),

@@ -96,7 +96,7 @@ class Checker:
     fetch: Fetch = web.fetch
 
     def check(self, now: float) -> CheckResult:
-        """Never raises a HearthError: what went wrong is in the result."""
+        """Raises nothing that can be expected: what went wrong is in the result."""
         last = self.previous
         if last is None or last.source != self.source.index_url:
             last = CheckResult(at=now, source=self.source.index_url)
@@ -105,9 +105,12 @@ class Checker:
             return self._ask(result, now)
         except HearthError as error:
             result = replace(result, error=error.message, hint=error.hint or "")
+        except OSError as error:
+            # No room for a temporary file, say.
+            result = replace(result, error=f"{error.strerror}: {error.filename}")
         try:
             return self._fall_back(result, now)
-        except HearthError:
+        except (HearthError, OSError):
             return result  # it has the same cause
 
     def _ask(self, result: CheckResult, now: float) -> CheckResult:

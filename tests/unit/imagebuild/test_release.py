@@ -295,6 +295,13 @@ def test_numbers_grow_also_when_the_site_was_lost(office: Office, tmp_path: Path
     assert behind.resign(BETA)[0].sequence == indexes[0].sequence + 1
 
 
+def test_a_clock_that_was_set_back_signs_nothing(office: Office) -> None:
+    before = office.files()
+    with pytest.raises(StateError, match="signed at"):
+        replace(office.publisher(), now=NOW - 2 * DAY).resign(BETA)
+    assert office.files() == before
+
+
 def test_never_two_at_once(office: Office) -> None:
     with office.site.lock(), pytest.raises(ConflictError):
         office.publisher().resign(STABLE)

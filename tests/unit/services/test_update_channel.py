@@ -285,6 +285,15 @@ def test_a_full_disk_keeps_no_update_back(appliance: Appliance, publisher: Publi
     assert appliance.offered == ""
 
 
+def test_no_room_for_anything_is_told(appliance: Appliance) -> None:
+    appliance.check()
+    effective_keyring(appliance.paths).unlink()
+    effective_keyring(appliance.paths).mkdir()
+    found = appliance.check()
+    assert "keyring.pem" in found.error
+    assert appliance.offered == ""
+
+
 def test_an_index_that_cannot_be_kept_counts_and_is_asked_for_again(
     appliance: Appliance, publisher: Publisher, server: Served
 ) -> None:
