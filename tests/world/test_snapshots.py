@@ -164,9 +164,17 @@ def migrate(home: Home) -> None:
     """Dendrite's own newer version would note it; Synapse's has, by itself."""
     if home.software == "dendrite":
         home.sql("INSERT INTO db_migrations VALUES ('hearth: moon', now(), '0.99.0')")
-    else:
-        assert home.sql("SELECT compat_version FROM schema_compat_version") == str(NEXT)
-        assert home.sql("SELECT to_regclass('hearth_was_here')") == "hearth_was_here"
+    assert is_migrated(home)
+
+
+def is_migrated(home: Home) -> bool:
+    if home.software == "dendrite":
+        return home.sql("SELECT count(*) FROM db_migrations WHERE version ~ 'moon'") == "1"
+    version = home.sql("SELECT compat_version FROM schema_compat_version")
+    return (version, home.sql("SELECT to_regclass('hearth_was_here')")) == (
+        str(NEXT),
+        "hearth_was_here",
+    )
 
 
 COPY = """
@@ -278,9 +286,10 @@ def test_a_snapshot_that_the_card_has_damaged_is_not_gone_back_to(
     home.start()
     assert not home.answers()
     assert "the card has lost" in str(home.result["error"])
+    assert "was not started: the snapshot" in home.sandbox.hearthctl("doctor", check=False).stdout
     homeserver = home.sandbox.run(["systemctl", "start", f"hearth-{home.software}"], check=False)
     assert homeserver.returncode != 0
-    migrate(home)  # the database is as it was
+    assert is_migrated(home), "the database is as it was"
     archive.write_bytes(good)
     home.start()
     assert home.bodies() == before
@@ -310,8 +319,11 @@ print(count[0])
 
 
 @pytest.mark.parametrize("form", ["dump", "copy"])
-def test_cuts_anywhere_on_the_way_there_and_back(tmp_path: Path, form: str) -> None:
-    """Cut before the n-th rename or query, with and without PostgreSQL going too; then go on."""
+def test_cuts_anywhere_on_the_way_there_and_back(
+    tmp_path: Path, form: str, request: pytest.FixtureRequest
+) -> None:
+    """Cut before the n-th rename or query, everything else with it; then go on. --long: each."""
+    stride = 1 if request.config.getoption("--long") else 6
     home = Home("dendrite", tmp_path)
     try:
         home.say("before")
@@ -321,9 +333,11 @@ def test_cuts_anywhere_on_the_way_there_and_back(tmp_path: Path, form: str) -> N
         for slot, settled in ((binds, "snapshot"), ((), "restored")):
             cut = 1
             while not _is_through(home, slot, small=small, cut=cut):
-                cut += 3
+                cut += stride
             assert cut > 9, "nothing was cut"
-            assert home.result["act"] == settled
+            # The last run may have found nothing left to do but to say so.
+            assert home.result["act"] in (settled, "nothing")
+            assert not home.result.get("running")
             if slot:
                 home.start(binds)
                 migrate(home)

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from services.health.result import CheckResult, Examination, failed, passed
 from services.homeserver.api import client_versions, is_healthy
+from services.results import load_result
+from services.snapshots.result import RESULT, DatabaseResult
 from services.trust import trusted_authorities
 
 
@@ -18,6 +20,11 @@ class HomeserverCheck:
     def run(self, examination: Examination) -> CheckResult:
         homeserver, paths = examination.homeserver, examination.paths
         if not is_healthy(homeserver, paths):
+            database = load_result(paths, RESULT, DatabaseResult)
+            if database is not None and database.error:
+                return failed(
+                    f"{homeserver.title} was not started: {database.error}", database.hint
+                )
             state = (
                 "is running but"
                 if examination.units.is_active(homeserver.unit)

@@ -20,7 +20,7 @@ from services.snapshots import record
 from services.snapshots.making import ensure_running, make_snapshot
 from services.snapshots.policy import Act, Facts, plan
 from services.snapshots.restoring import go_back
-from services.snapshots.result import DatabaseResult, Reporter
+from services.snapshots.result import DatabaseResult, Reporter, drop_stale
 from services.units import Units
 from services.update.state import change_newest, load_history
 
@@ -57,6 +57,7 @@ def note_settled(paths: Paths) -> None:
             return
         homeserver = find_homeserver(settings.server.software)
         if record.load_touched(paths) == identity_of(paths, homeserver):
+            drop_stale(paths)
             write_atomic(mark, "")
     except (HearthError, OSError) as error:
         logger.warning("the database is looked at before it is used: %s", error)

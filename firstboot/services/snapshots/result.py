@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from appliance.errors import HearthError
 from appliance.paths import Paths
-from services.results import save_result
+from services.results import load_result, save_result
 from services.snapshots.policy import Act
 
 RESULT = "database"
@@ -29,6 +29,13 @@ class DatabaseResult:
     error: str = ""
     hint: str = ""
     at: float = 0.0
+
+
+def drop_stale(paths: Paths) -> None:
+    """Nothing is to be done: nothing is running any more, and what had failed is past."""
+    known = load_result(paths, RESULT, DatabaseResult)
+    if known is not None and (known.running or known.error):
+        save_result(paths, RESULT, DatabaseResult(identity=known.identity, at=known.at))
 
 
 class Reporter:
@@ -54,6 +61,8 @@ class Reporter:
         result = DatabaseResult(act=act, identity=identity, detail=self._detail, at=self._now())
         if act is not Act.NOTHING:
             self._save(result)
+        else:
+            drop_stale(self._paths)
         return result
 
     def fail(self, error: HearthError) -> None:
