@@ -38,6 +38,13 @@ class Adopter:
     rauc: Rauc = field(default_factory=Rauc)
 
     def adopt(self, now: float) -> UpdateState | None:
+        """What ``find`` finds, as the update's state from now on."""
+        state = self.find(now)
+        if state is not None:
+            save_update(self.paths, state)
+        return state
+
+    def find(self, now: float) -> UpdateState | None:
         """The state, INSTALLED; None when RAUC has installed nothing that waits.
 
         Raises StateError while something is going on, ConfigError for a release that must not be
@@ -62,7 +69,7 @@ class Adopter:
             message = f"slot {other} holds {facts.version}, and its bundle was of {record.version}"
             raise ImageError(message, hint="build the bundle anew: hearth bundle")
         check_facts(facts, machine)
-        state = UpdateState(
+        return UpdateState(
             stage=Stage.INSTALLED,
             version=facts.version,
             slot=other,
@@ -74,8 +81,6 @@ class Adopter:
             transaction=record.transaction,
             manifest=record.manifest,
         )
-        save_update(self.paths, state)
-        return state
 
     def _read_facts(self, slot: str) -> ReleaseFacts:
         """From its file system, which nobody has to mount for it (debugfs(8))."""

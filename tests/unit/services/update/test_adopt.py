@@ -56,8 +56,11 @@ def write_slot(bench: Bench, image_facts: Mapping[str, object]) -> None:
 
 def test_it_waits_for_its_hour_like_any_other(bench: Bench) -> None:
     installed(bench)
+    found = Adopter(paths=bench.paths).find(NOW)
+    assert load_update(bench.paths) == UpdateState()
     state = Adopter(paths=bench.paths).adopt(NOW)
     assert state is not None
+    assert state == found
     assert state == load_update(bench.paths)
     assert (state.stage, state.version, state.slot) == (Stage.INSTALLED, "1.1", "B")
     assert (state.from_version, state.from_slot, state.source) == ("1.0", "A", SOURCE)
