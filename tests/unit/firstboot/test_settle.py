@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,7 +14,7 @@ from firstboot.settle import Settlement, end_stale_trial, settle
 from services import slots
 from services.failures import Failure, keep_trial_log, load_failures, load_log, save_failure
 from services.update.state import add_outcome, load_history, load_update, save_update
-from unit.firstboot.trial_card import STATE, TrialCard
+from unit.firstboot.trial_card import STATE, Cut, TrialCard, cut_at
 
 
 @pytest.fixture
@@ -172,28 +170,6 @@ def test_both_copies_lost_after_a_roll_back(card: TrialCard) -> None:
     card.boot_from_defaults()
     settled(card)
     assert card.state.committed == "A"
-
-
-class Cut(BaseException):
-    """The power."""
-
-
-def cut_at(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The ``count``-th durable write of what follows is not made, nor anything after it."""
-    left = iter(range(count))
-
-    def guarded(act: Callable[..., object]) -> Callable[..., object]:
-        def call(*args: object, **keywords: object) -> object:
-            if next(left, None) is None:
-                raise Cut
-            return act(*args, **keywords)
-
-        return call
-
-    monkeypatch.setattr(os, "replace", guarded(os.replace))
-    monkeypatch.setattr(os, "pwrite", guarded(os.pwrite))
-    monkeypatch.setattr(Path, "rename", guarded(Path.rename))
-    monkeypatch.setattr(os, "unlink", guarded(os.unlink))
 
 
 @pytest.mark.parametrize("count", range(12))

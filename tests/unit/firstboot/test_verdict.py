@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 from collections.abc import Callable, Mapping
@@ -11,7 +12,7 @@ import pytest
 
 from appliance.slotstate import ATTEMPTS_PRIMARY
 from appliance.update import Result, Stage, UpdateState
-from firstboot.settle import settle
+from firstboot.settle import end_stale_trial, settle
 from firstboot.verdict import Bench, pass_verdict
 from services import slots
 from services.failures import load_failures, load_log, take_trial_log
@@ -20,7 +21,7 @@ from services.health.trial import MOST_STARTS, Bearing, Probe
 from services.results import save_result
 from services.snapshots.result import RESULT, DatabaseResult
 from services.update.state import load_history, load_update, save_update
-from unit.firstboot.trial_card import TrialCard
+from unit.firstboot.trial_card import Cut, TrialCard, cut_at
 
 WELL = {
     "homeserver": Probe(title="Homeserver", passed=True),
@@ -268,6 +269,47 @@ def test_when_neither_gets_ready_rescue_mode_starts_the_one_that_had_proved_itse
     assert load_failures(world.card.paths)[0][1].slot == "A"
     assert world.card.boot() == "rescue"
     assert slots.booted_slot(world.card.paths) == "B"
+
+
+@pytest.mark.parametrize("count", range(12))
+def test_a_cut_at_any_write_of_the_commit(
+    world: World, count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as power:
+        cut_at(count, power)
+        with contextlib.suppress(Cut):
+            world.judge()
+    assert world.card.boot() == "B"
+    settle(world.card.paths, reboot=world.restart)
+    world.judge()
+    assert [one.result for one in load_history(world.card.paths)] == [Result.COMMITTED]
+    assert load_update(world.card.paths).stage is Stage.IDLE
+    status = slots.status(world.card.paths)
+    assert (status.committed, status.trial, world.restarts) == (True, "", 0)
+
+
+@pytest.mark.parametrize("count", range(12))
+def test_a_cut_at_any_write_of_the_way_back(
+    world: World, count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.measurement = ILL
+    with monkeypatch.context() as power:
+        cut_at(count, power)
+        with contextlib.suppress(Cut):
+            world.judge()
+    if world.card.boot() == "B":
+        settle(world.card.paths, reboot=world.restart)
+        world.clock = TurningClock()
+        world.judge()
+        assert world.card.boot() == "A"
+    settle(world.card.paths, reboot=world.restart)
+    end_stale_trial(world.card.paths)
+    [outcome] = load_history(world.card.paths)
+    assert outcome.result is Result.ROLLED_BACK
+    assert outcome.reason == "not well after 15 minutes: Homeserver: no answer"
+    assert load_log(world.card.paths, outcome.log)
+    assert load_update(world.card.paths).stage is Stage.IDLE
+    assert slots.status(world.card.paths).committed
 
 
 def test_a_restart_that_never_comes_ends_in_failure(world: World) -> None:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+
+import pytest
 
 from appliance.paths import Paths
 from appliance.slotstate import INITIAL, SlotState, newest, read_copies, write_next
@@ -77,3 +81,25 @@ class TrialCard:
         save_update(self.paths, STATE)
         slots.try_next(self.paths, "B")
         self.mark("trial")
+
+
+class Cut(BaseException):
+    """The power."""
+
+
+def cut_at(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The ``count``-th durable write of what follows is not made, nor anything after it."""
+    left = iter(range(count))
+
+    def guarded(act: Callable[..., object]) -> Callable[..., object]:
+        def call(*args: object, **keywords: object) -> object:
+            if next(left, None) is None:
+                raise Cut
+            return act(*args, **keywords)
+
+        return call
+
+    monkeypatch.setattr(os, "replace", guarded(os.replace))
+    monkeypatch.setattr(os, "pwrite", guarded(os.pwrite))
+    monkeypatch.setattr(Path, "rename", guarded(Path.rename))
+    monkeypatch.setattr(os, "unlink", guarded(os.unlink))
