@@ -179,10 +179,14 @@ def _commit(bench: Bench, state: UpdateState) -> None:
     """Whatever cannot be written after the commit is made good by hearth-settle."""
     slots.commit(bench.paths)
     stages.note_stage(bench.paths, stages.Stage.VERDICT)
-    if _is_on_record(bench.paths, state):
-        finish_commit(bench.paths, state, bench.clock.time())
-    else:
-        note_fallback(bench.paths, load_facts(bench.paths).version, bench.clock.time())
+    now = bench.clock.time()
+    try:
+        if _is_on_record(bench.paths, state):
+            finish_commit(bench.paths, state, now)
+        else:
+            note_fallback(bench.paths, load_facts(bench.paths).version, now)
+    except (HearthError, OSError) as error:
+        logger.warning("the commit is not on record yet: %s", error)
 
 
 def _go_back(bench: Bench, state: UpdateState, reason: str, faults: Mapping[str, Probe]) -> None:

@@ -271,6 +271,18 @@ def test_when_neither_gets_ready_rescue_mode_starts_the_one_that_had_proved_itse
     assert slots.booted_slot(world.card.paths) == "B"
 
 
+def test_a_card_that_is_full_keeps_no_good_version_from_staying(world: World) -> None:
+    update = world.card.paths.update
+    hidden = update.with_name("hidden")
+    world.clock.at[80] = lambda: update.rename(hidden) and update.write_text("no directory")
+    assert world.judge() == 0
+    assert slots.status(world.card.paths).committed
+    update.unlink()
+    hidden.rename(update)
+    settle(world.card.paths, reboot=world.restart)
+    assert [one.result for one in load_history(world.card.paths)] == [Result.COMMITTED]
+
+
 @pytest.mark.parametrize("count", range(12))
 def test_a_cut_at_any_write_of_the_commit(
     world: World, count: int, monkeypatch: pytest.MonkeyPatch
