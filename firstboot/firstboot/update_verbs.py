@@ -26,7 +26,7 @@ RESTART_UNIT = "hearth-update-restart.service"
 DAY = 24 * 3600.0
 PAUSE_DAYS = 30
 WAIT_SECONDS = 60.0
-ACTS = ("status", "check", "install", "reboot", "cancel", "pause", "resume", "run")
+ACTS = ("status", "check", "install", "reboot", "cancel", "pause", "resume", "adopt", "run")
 EPILOG = """\
 acts:
   status   what runs, what is offered and how the last updates ended (also without an act)
@@ -35,6 +35,7 @@ acts:
   reboot   try what is installed now: it stays if all is well, or is undone by itself
   cancel   forget what is, or is being, installed
   pause    do nothing by itself for --days; resume ends that
+  adopt    take over what a fleet's server had RAUC install
 """
 
 
@@ -72,6 +73,7 @@ def _update(paths: Paths, options: argparse.Namespace) -> int:
         "cancel": _cancel,
         "pause": _pause,
         "resume": _pause,
+        "adopt": _adopt,
         "run": _run,
     }
     return verbs[options.act](paths, options)
@@ -220,6 +222,17 @@ def _wait_for_lock(paths: Paths) -> None:
     from services.update.lock import is_update_running
 
     wait_until(lambda: not is_update_running(paths), seconds=WAIT_SECONDS, what="the job's end")
+
+
+def _adopt(paths: Paths, options: argparse.Namespace) -> int:
+    from firstboot.update_adopt import adopt
+
+    state = adopt(paths, dry_run=options.dry_run)
+    if state is None:
+        _tell(options, "RAUC has installed nothing that waits.")
+    else:
+        _tell(options, f"Version {state.version} waits for its hour.", **to_table(state))
+    return 0
 
 
 def _pause(paths: Paths, options: argparse.Namespace) -> int:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
+import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -136,3 +138,21 @@ def test_a_slot_that_is_not_what_it_is_called(bench: Bench) -> None:
     device.write_bytes(bytes(4096))
     with pytest.raises(ImageError, match="does not say"):
         Adopter(paths=bench.paths).adopt(NOW)
+
+
+def test_the_verb(bench: Bench) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("the verbs are root's")
+
+    def type_(*words: str) -> str:
+        argv = [sys.executable, "-m", "firstboot", "--root", bench.paths.root, "update", "adopt"]
+        result = subprocess.run([*argv, *words], capture_output=True, text=True, check=False)
+        assert result.returncode == 0, result.stderr
+        return result.stdout
+
+    assert "nothing that waits" in type_()
+    installed(bench)
+    assert "1.1 waits" in type_("--dry-run")
+    assert load_update(bench.paths) == UpdateState()
+    assert json.loads(type_("--json"))["version"] == "1.1"
+    assert load_update(bench.paths).stage is Stage.INSTALLED
