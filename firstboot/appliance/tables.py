@@ -84,12 +84,13 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def without_unknown(cls: type[object], table: Any) -> Any:
+def without_unknown(cls: type[T], table: Any) -> Any:
     """``table`` without the keys that ``cls`` does not know, at every depth: for what a newer
     version may have written, whose fields come with defaults.
     """
     if not isinstance(table, Mapping):
         return table
+    assert dataclasses.is_dataclass(cls)
     hints = _hints(cls)
     return {key: _known(hints[key], value) for key, value in table.items() if key in hints}
 
