@@ -142,7 +142,7 @@ class Installer:
             now = replace(state, percent=seen.percent, message=seen.message)
             if now != shown:
                 shown, since = now, self.clock.monotonic()
-                self._tell(now)
+                self._tell_progress(now)
             elif self.clock.monotonic() - since > STALL_SECONDS:
                 self.units.stop(UNIT)
                 minutes = STALL_SECONDS / 60
@@ -176,6 +176,13 @@ class Installer:
         since = self.clock.time()
         idle = replace(state, stage=Stage.IDLE, percent=0, message="", since=since)
         self._tell(replace(idle, error=error.message))
+
+    def _tell_progress(self, state: UpdateState) -> None:
+        """A card that filled up meanwhile is no reason to lose sight of RAUC."""
+        try:
+            self._tell(state)
+        except OSError as error:
+            logger.warning("the progress cannot be written: %s", error)
 
     def _tell(self, state: UpdateState) -> None:
         save_update(self.paths, state)

@@ -217,6 +217,29 @@ def test_somebody_elses_installation_is_left_alone(bench: Bench) -> None:
         installer(bench).install(WANTED)
 
 
+def test_a_card_that_fills_up_meanwhile_does_not_end_it(bench: Bench) -> None:
+    """The state's directory is a full file system for a while: here, one that is not there."""
+    away = bench.paths.hearth / "away"
+
+    def report(state: UpdateState) -> None:
+        if state.percent == 10:
+            bench.paths.update.rename(away)
+            bench.paths.update.write_text("")  # in its way
+        if state.percent == 100:
+            assert state.stage is Stage.INSTALLED
+
+    bench.plan(steps=[[10, "x"], [20, "x"], [30, "x"], [40, "x"]])
+    it = Installer(bench.paths, clock=Clock(), report=report)
+    with pytest.raises(OSError, match="update"):
+        it.install(WANTED)  # it was seen to its end, which could not be written
+    assert not Rauc().look().is_installing
+    bench.paths.update.unlink()
+    away.rename(bench.paths.update)
+    assert load_update(bench.paths).stage is Stage.INSTALLING
+    assert installer(bench).install(WANTED).stage is Stage.INSTALLED
+    assert len(bench.read("calls")) == 1
+
+
 def test_nothing_is_installed_during_a_trial(bench: Bench) -> None:
     save_update(bench.paths, UpdateState(stage=Stage.TRIAL, version="1.1"))
     with pytest.raises(StateError, match="on trial"):
