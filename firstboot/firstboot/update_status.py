@@ -97,4 +97,8 @@ def _tell(one: Outcome, zone: str) -> str:
 def _when(moment: float, zone: str) -> str:
     if not moment:
         return "never"
-    return f"{datetime.fromtimestamp(moment, ZoneInfo(zone)):%Y-%m-%d %H:%M}"
+    try:
+        local = datetime.fromtimestamp(moment, ZoneInfo(zone))
+    except (KeyError, ValueError, OSError, OverflowError):  # a zone or a time that there is not
+        return f"{moment:.0f} seconds after 1970"
+    return f"{local:%Y-%m-%d %H:%M}"

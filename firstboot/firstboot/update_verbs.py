@@ -86,7 +86,8 @@ def _status(paths: Paths, options: argparse.Namespace) -> int:
 
 
 def _run(paths: Paths, options: argparse.Namespace) -> int:
-    """The timer's."""
+    """The timer's. Whoever else is at it does its work."""
+    from appliance.log import logger
     from firstboot.update import Desk, find_facts, load_memory, run_job
     from firstboot.update_plan import plan
     from services.units import SystemdUnits
@@ -100,7 +101,10 @@ def _run(paths: Paths, options: argparse.Namespace) -> int:
     def hand_over() -> None:
         SystemdUnits().start(RESTART_UNIT, wait=False)
 
-    run_job(Desk(paths=paths, hand_over=hand_over))
+    try:
+        run_job(Desk(paths=paths, hand_over=hand_over))
+    except ConflictError as error:
+        logger.info("%s", error.message)
     return 0
 
 

@@ -29,7 +29,7 @@ if test "${BOOT_COMMITTED}" = "${hearth_slot}"; then setenv hearth_trial 0; fi
 # can be slow for minutes, and a restart does not make it faster.
 # Security modules: only what something here uses. BPF's alone costs systemd the reading of the
 # kernel's type information at every start, three seconds of an emulated one.
-setenv bootargs "${hearth_console} lsm=lockdown,landlock,yama rauc.slot=${hearth_slot} hearth.part=${hearth_uuid} hearth.interface=${hearth_interface} ro panic=10 oops=panic quiet loglevel=4 systemd.show_status=false hearth.rescue=${hearth_rescue} hearth.trial=${hearth_trial}"
+setenv bootargs "${hearth_console} lsm=lockdown,landlock,yama rauc.slot=${hearth_slot} hearth.part=${hearth_uuid} ro panic=10 oops=panic quiet loglevel=4 systemd.show_status=false hearth.rescue=${hearth_rescue} hearth.trial=${hearth_trial}"
 # Compressed: a card reads slower than any Pi decompresses.
 load ${hearth_from} ${kernel_addr_r} /boot/vmlinuz
 setenv kernel_comp_size ${filesize}

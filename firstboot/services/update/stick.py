@@ -7,6 +7,7 @@ copy goes once it is installed, cancelled or forgotten.
 from __future__ import annotations
 
 import os
+import re
 import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -70,7 +71,7 @@ def look_at_stick(paths: Paths, device: Path, rauc: Rauc, now: float) -> StickRe
 
     Never raises a HearthError: what went wrong is in the result.
     """
-    if device.name.startswith(booted_disk(paths).name):
+    if re.fullmatch(rf"{re.escape(booted_disk(paths).name)}p?[0-9]*", device.name):
         return None  # our own bootfs, on a machine that starts from USB
     try:
         with mounted(device, paths.root / "run/hearth-stick") as place:

@@ -121,8 +121,10 @@ def test_a_refused_bundle_is_one_sentence(terminal: Terminal) -> None:
 
 def test_never_two_at_once(terminal: Terminal) -> None:
     with update_lock(terminal.bench.paths):
-        for act in ("check", "install", "reboot", "cancel", "pause", "run"):
+        for act in ("check", "install", "reboot", "cancel", "pause"):
             assert "under way" in terminal.type(act, code=14)
+        terminal.type("run")  # the timer's comes again
+        assert terminal.server.requests == []
         assert json.loads(terminal.type("--json"))["busy"] is True
 
 
@@ -145,6 +147,14 @@ def test_nothing_is_installed_twice_or_in_a_trial(terminal: Terminal) -> None:
     assert "on trial" in terminal.type("reboot", code=11)
     assert "is being tried" in terminal.type("cancel", code=11)
     assert "on trial" in terminal.type()
+
+
+def test_a_time_zone_that_there_is_not(terminal: Terminal) -> None:
+    file = terminal.bench.paths.settings
+    terminal.type("check")
+    file.write_text(file.read_text().replace("Europe/Berlin", "Mars/Olympus"))
+    assert "seconds after 1970" in terminal.type()
+    terminal.type("run")
 
 
 def test_without_a_channel(terminal: Terminal) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -22,10 +23,14 @@ from appliance.errors import (
     SignatureError,
     StateError,
 )
+from appliance.paths import Paths
 from appliance.release import to_meta
+from appliance.slotstate import INITIAL, newest, read_copies, write_next
 from imagebuild.context import default_cache
 from imagebuild.vm import tool
-from services.update.rauc import Rauc, SlotRecord, explain
+from services import slots
+from services.update.rauc import INTERFACE, NAME, OBJECT, Rauc, SlotRecord, explain
+from unit.services.test_slot_cuts import make_card
 from unit.services.update.bench import FACTS
 
 TRANSACTION = "123e4567-e89b-12d3-a456-426614174000"
@@ -37,9 +42,11 @@ BUS = """<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration
 </busconfig>"""
 SYSTEM = """[system]
 compatible=hearth-arm64
-bootloader=noop
+bootloader=custom
 bundle-formats=verity
 data-directory={place}
+[handlers]
+bootloader-custom-backend={place}/backend
 [keyring]
 path={place}/good.pem
 [slot.rootfs.0]
@@ -57,6 +64,15 @@ bootname=B
 class Service:
     place: Path
     rauc: Rauc
+
+    @property
+    def paths(self) -> Paths:
+        return Paths(self.place / "appliance")
+
+    def call(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """A method that the appliance itself does not use, and a person may."""
+        argv = ["busctl", f"--address=unix:path={self.place}/bus", "call", NAME, OBJECT, INTERFACE]
+        return subprocess.run([*argv, *words], capture_output=True, text=True, check=False)
 
     def bundle(self, name: str, key: str, manifest: str) -> str:
         source = self.place / name
@@ -98,6 +114,11 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
         )  # fmt: skip
     for name in ("slotA", "slotB"):
         (place / name).write_bytes(bytes(1024 * 1024))
+    paths = make_card(place / "appliance", "A", INITIAL)
+    backend = place / "backend"
+    root = f"-m firstboot --root {paths.root} slot-backend"
+    backend.write_text(f'#!/bin/sh\nexec {sys.executable} {root} "$@"\n')
+    backend.chmod(0o755)
     (place / "system.conf").write_text(SYSTEM.format(place=place))
     (place / "bus.conf").write_text(BUS.format(path=place / "bus"))
     address = f"unix:path={place}/bus"
@@ -178,6 +199,24 @@ def test_what_rauc_wrote_down_of_a_slot(service: Service) -> None:
     assert service.rauc.slot("B") == SlotRecord()
     with pytest.raises(StateError, match="no slot C"):
         service.rauc.slot("C")
+
+
+def test_a_real_rauc_uses_the_back_end(service: Service) -> None:
+    """Mark is "rauc status mark-..."; GetPrimary asks the back end each time."""
+    write_next(service.paths.root / "card", INITIAL)
+    assert "rootfs.0" in service.call("GetPrimary").stdout
+    assert service.call("Mark", "ss", "active", "other").returncode == 0
+    assert slots.status(service.paths).primary == "B"
+    assert "rootfs.1" in service.call("GetPrimary").stdout
+    assert service.call("Mark", "ss", "bad", "other").returncode == 0
+    assert (slots.status(service.paths).primary, slots.status(service.paths).trial) == ("A", "B")
+    assert service.call("Mark", "ss", "active", "booted").returncode == 0
+    assert slots.status(service.paths).trial == ""
+    assert service.call("Mark", "ss", "good", "booted").returncode == 0
+    before = newest(read_copies(service.paths.root / "card"))
+    for refused in (("bad", "booted"), ("good", "other")):
+        assert service.call("Mark", "ss", *refused).returncode != 0
+    assert newest(read_copies(service.paths.root / "card")) == before
 
 
 @pytest.mark.parametrize(
