@@ -48,10 +48,6 @@ class Fetched:
     validators: Validators
 
 
-class NoSuchFileError(NetworkError):
-    """The server is there and says that the file is not."""
-
-
 def check_url(url: str) -> str:
     """``url`` itself, when it is one that may be asked. Raises ConfigError."""
     try:
@@ -70,8 +66,7 @@ def fetch(
 ) -> Fetched:
     """The whole of ``url``, at most ``limit`` bytes.
 
-    Raises NetworkError (NoSuchFileError for 404 and 410), and ConfigError for an address that is
-    none.
+    Raises NetworkError, and ConfigError for an address that is none.
     """
     import requests  # noqa: F401 - a slow board takes seconds to load it, not the server's
 
@@ -81,7 +76,7 @@ def fetch(
     except DeadlineError as error:
         raise NetworkError(f"{host}: {error.message}") from error
     except NetworkError as error:
-        raise type(error)(f"{host}: {error.message}", hint=error.hint) from error
+        raise NetworkError(f"{host}: {error.message}", hint=error.hint) from error
 
 
 def _follow(url: str, known: Validators, limit: int) -> Fetched:
@@ -147,7 +142,7 @@ def _read(response: requests.Response, known: Validators, limit: int) -> Fetched
     if status == NOT_MODIFIED and known.headers():
         return Fetched(body=None, validators=known)
     if status in (NOT_FOUND, GONE):
-        raise NoSuchFileError(f"there is nothing at this address (status {status})")
+        raise NetworkError(f"there is nothing at this address (status {status})")
     if status != OK:
         raise NetworkError(f"it answers with status {status}")
     body = read_plain(response, limit + 1)
