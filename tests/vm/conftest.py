@@ -11,8 +11,6 @@ from imagebuild.context import Context
 from vm.guest import CLAIM_CODE, Guest, make_directory
 from vm.wizard import Wizard, chromium
 
-SNAPSHOT = "wizard"
-
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
@@ -22,15 +20,13 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="session")
 def first_boot(context: Context) -> Iterator[Guest]:
-    """A newly flashed card that has reached its wizard; a snapshot of it is kept on its card."""
+    """A newly flashed card that has reached its wizard."""
     guest = Guest(context, make_directory(context, "virt"))
     guest.flash()
     guest.start()
     try:
         guest.wait_for_pages()
         guest.wait_for_ssh()
-        assert guest.machine is not None
-        guest.machine.save_snapshot(SNAPSHOT)
         yield guest
     finally:
         guest.save_journal("last")

@@ -11,19 +11,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, expect
 
 from imagebuild.context import Context
-from vm.guest import make_directory
+from vm.guest import BOOT_SECONDS, make_directory
 from vm.releases import Workshop
 from vm.times import Times
 from vm.updated import MESSAGE, Updated
 from vm.updateserver import UpdateServer
+from vm.wizard import PAGE_SECONDS, PASSWORD
 
 pytestmark = [pytest.mark.vm, pytest.mark.timeout(3000)]
 
 OLD, NEW = "1.0.0", "1.1.0"
 INSTALLED = "installed"
+DENDRITE_KEY = "/data/homeserver/dendrite/signing.key"
 CHECK_MOST = 2000  # bytes, there and back
 SHARE_MOST = 0.12
 INTERRUPTION_MOST = 1.5  # in times of an ordinary restart
@@ -44,12 +46,6 @@ def directory(context: Context) -> Path:
 @pytest.fixture(scope="module")
 def times(directory: Path) -> Times:
     return Times(directory / "times.json")
-
-
-@pytest.fixture(scope="module")
-def server(directory: Path) -> Iterator[UpdateServer]:
-    with UpdateServer(directory / "shop/site", directory / "nginx") as found:
-        yield found
 
 
 @pytest.fixture(scope="module")
@@ -194,3 +190,29 @@ def test_what_is_bad_is_undone(home: Updated, times: Times, name: str) -> None:
     assert status["update"]["stage"] == "idle"
     assert MESSAGE in home.messages()
     assert home.ssh("systemctl", "--failed", "--no-legend").strip() == ""
+
+
+def test_a_card_flashed_over_comes_back_with_its_owners_password(
+    home: Updated, browser: Browser
+) -> None:
+    """Only the image's own blocks are written, as bmaptool does; the data lies where it lay."""
+    key = home.ssh("sha256sum", DENDRITE_KEY)
+    home.switch_off()
+    home.flash_over()
+    home.start()
+    home.wait_for_pages()
+    assert "data=found" in home.ssh("cat", "/run/hearth/boot")
+    page = browser.new_context(viewport={"width": 390, "height": 844}).new_page()
+    page.goto(home.url())
+    expect(page.locator("h1")).to_have_text("This card holds an earlier Hearth")
+    page.screenshot(path=home.directory / "found.png", full_page=True)
+    page.fill("[name=password]", "not the password at all")
+    page.click("main form .button")
+    expect(page.locator("#password-error")).to_be_visible(timeout=PAGE_SECONDS * 1000)
+    page.fill("[name=password]", PASSWORD)
+    page.click("main form .button")
+    expect(page.locator("h1")).to_have_text("Sign in", timeout=BOOT_SECONDS * 1000)
+    page.context.close()
+    assert "data=ok" in home.ssh("cat", "/run/hearth/boot")
+    assert home.ssh("sha256sum", DENDRITE_KEY) == key
+    assert MESSAGE in home.messages()

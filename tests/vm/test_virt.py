@@ -1,4 +1,6 @@
-"""The shipping image under -M virt: first boot, wizard, homeserver, messages, reboot.
+"""The shipping image under -M virt: first boot, wizard, Synapse, encrypted messages, reboot.
+
+Dendrite, and a card that is flashed over, are in test_update.py.
 
 In order, on one machine: each test stands on what those before it have made.
 """
@@ -10,19 +12,18 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import Browser
 
 from appliance.layout import DATA, SLOT_B
-from vm.conftest import SNAPSHOT, provision
-from vm.guest import BOOT_SECONDS, CLAIM_CODE, Guest
+from vm.conftest import provision
+from vm.guest import CLAIM_CODE, Guest
 from vm.matrix import Person, converse, history, register, resolving, talk
-from vm.wizard import OWNER, PAGE_SECONDS, PASSWORD, Wizard
+from vm.wizard import OWNER, PASSWORD, Wizard
 
 pytestmark = [pytest.mark.vm, pytest.mark.timeout(2400)]
 
 MESSAGE = "the first message"
 SIGNING_KEY = "/data/homeserver/synapse/signing.key"
-DENDRITE_KEY = "/data/homeserver/dendrite/signing.key"
 FRIEND, FRIEND_PASSWORD = "bea", "another long pass phrase"
 PASSPHRASE = "kept in a drawer at home"
 
@@ -181,74 +182,6 @@ async def _history(guest: Guest, evening: Evening) -> list[str]:
     try:
         token, device = json.loads((guest.directory / "keys-bea.json").read_text())
         friend.client.restore_login(friend.client.user, device, token)
-        return await history(friend, evening.room)
-    finally:
-        await friend.client.close()
-
-
-def test_dendrite_from_the_same_first_boot(
-    first_boot: Guest, browser: Browser, evening: Evening
-) -> None:
-    """The snapshot taken at the wizard goes on as another life, without JavaScript."""
-    first_boot.save_journal("synapse")
-    first_boot.stop()
-    first_boot.start(snapshot=SNAPSHOT)
-    first_boot.wait_for_pages()
-    provision(first_boot, browser, "dendrite", javascript=False)
-    evening.authority = first_boot.authority()
-    host = first_boot.mdns_name()
-    with resolving(host):
-        register(f"https://{host}:{first_boot.https}", evening.authority, secret(first_boot),
-                 FRIEND, FRIEND_PASSWORD)  # fmt: skip
-        evening.room = talk(_plain(first_boot, evening))
-
-
-async def _plain(guest: Guest, evening: Evening) -> str:
-    owner = person(guest, evening, OWNER, e2e=False)
-    friend = person(guest, evening, FRIEND, e2e=False)
-    try:
-        await owner.login(PASSWORD)
-        await friend.login(FRIEND_PASSWORD)
-        return await converse(owner, friend, e2e=False, body=MESSAGE)
-    finally:
-        await owner.client.close()
-        await friend.client.close()
-
-
-def test_a_card_flashed_over_comes_back_with_its_owners_password(
-    first_boot: Guest, browser: Browser, evening: Evening
-) -> None:
-    """Only the image's own blocks are written, as bmaptool does; the data lies where it lay."""
-    first_boot.save_journal("dendrite")
-    key = first_boot.ssh("sha256sum", DENDRITE_KEY)
-    first_boot.switch_off()
-    first_boot.flash_over()
-    first_boot.start()
-    first_boot.wait_for_pages()
-    assert "data=found" in first_boot.ssh("cat", "/run/hearth/boot")
-    page = browser.new_context(viewport={"width": 390, "height": 844}).new_page()
-    page.goto(first_boot.url())
-    expect(page.locator("h1")).to_have_text("This card holds an earlier Hearth")
-    page.screenshot(path=first_boot.directory / "found.png", full_page=True)
-    page.fill("[name=password]", "not the password at all")
-    page.click("main form .button")
-    expect(page.locator("#password-error")).to_be_visible(timeout=PAGE_SECONDS * 1000)
-    page.fill("[name=password]", PASSWORD)
-    page.click("main form .button")
-    expect(page.locator("h1")).to_have_text("Sign in", timeout=BOOT_SECONDS * 1000)
-    page.context.close()
-    assert "data=ok" in first_boot.ssh("cat", "/run/hearth/boot")
-    assert first_boot.ssh("sha256sum", DENDRITE_KEY) == key
-    host = first_boot.mdns_name()
-    with resolving(host):
-        first_boot.wait_for_homeserver(f"https://{host}:{first_boot.https}", evening.authority)
-        assert MESSAGE in talk(_look_again(first_boot, evening))
-
-
-async def _look_again(guest: Guest, evening: Evening) -> list[str]:
-    friend = person(guest, evening, FRIEND, e2e=False)
-    try:
-        await friend.login(FRIEND_PASSWORD)
         return await history(friend, evening.room)
     finally:
         await friend.client.close()
