@@ -17,10 +17,10 @@ from appliance.errors import (
     HearthError,
     StateError,
 )
+from appliance.fate import EraseData
 from appliance.protocol import (
     Apply,
     Claim,
-    EraseData,
     GetDraft,
     GetStatus,
     PassNetwork,
