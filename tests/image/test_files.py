@@ -40,7 +40,9 @@ SET_ID = {
 }
 STICKY = {"tmp", "var/tmp", "run/lock"}
 OURS = ("usr/lib/python3/dist-packages/", "usr/share/hearth/", "usr/lib/hearth/")
-# Synapse publishes one in its source, for a debug console ("manhole") that we never open.
+# Synapse publishes one in its source, for a debug console ("manhole") that we never open, and GnuTLS
+# has those in it that it tests itself with.
+PUBLISHED = ("/manhole.", "/libgnutls.so.")
 PRIVATE_KEY = re.compile(rb"-----BEGIN [A-Z ]*PRIVATE KEY-----\s+[A-Za-z0-9+/=]{40,}")
 
 
@@ -125,7 +127,7 @@ def test_no_account_has_a_password(slot: Path) -> None:
 def test_there_are_no_private_keys(slot: Path) -> None:
     found = [name for name in grep(slot, "PRIVATE KEY-----")
              if PRIVATE_KEY.search((slot / name).read_bytes())]  # fmt: skip
-    assert not [name for name in found if "/manhole." not in name]
+    assert not [name for name in found if not any(known in name for known in PUBLISHED)]
 
 
 def test_there_is_no_identity_to_share(slot: Path) -> None:
