@@ -38,7 +38,7 @@ class Route:
 @dataclass(frozen=True)
 class RouteCheck:
     name: str = "router"
-    title: str = "Router"
+    title: str = "Home network"
     needs_setup: bool = False
 
     def run(self, examination: Examination) -> CheckResult:
