@@ -40,7 +40,7 @@ SET_ID = {
 }
 STICKY = {"tmp", "var/tmp", "run/lock"}
 OURS = ("usr/lib/python3/dist-packages/", "usr/share/hearth/", "usr/lib/hearth/")
-# Synapse publishes one in its source, for a debug console ("manhole") that we never open, and GnuTLS
+# Synapse publishes one in its source, for a debug console ("manhole") that we never open; GnuTLS
 # has those in it that it tests itself with.
 PUBLISHED = ("/manhole.", "/libgnutls.so.")
 PRIVATE_KEY = re.compile(rb"-----BEGIN [A-Z ]*PRIVATE KEY-----\s+[A-Za-z0-9+/=]{40,}")
