@@ -16,8 +16,8 @@ from appliance.signed import Signed, verify
 from appliance.tables import parse_table, to_table, without_unknown
 
 INDEX_NAME, CRL_NAME = "index.cms", "revoked.crl"
-# What an appliance reads at most. Some dozens of releases with their notes are a tenth of it, a list
-# of a hundred revoked keys half; in more of what only looks like a list the search would be long.
+# What an appliance reads at most. Some dozens of releases with their notes are a tenth of it, and a
+# list of a hundred revoked keys half; more of what only looks like lists would take long to search.
 MAX_INDEX, MAX_CRL = 256 * 1024, 16 * 1024
 MAX_NOTES = 4000  # characters
 
