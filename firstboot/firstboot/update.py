@@ -5,7 +5,6 @@ What to do is decided in update_plan; here it is found out, done and remembered.
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -18,6 +17,7 @@ from appliance.settings import Settings, Updates, load_settings
 from appliance.state import Phase, load_state
 from appliance.update import Baseline, Outcome, Result, Stage, UpdateState
 from firstboot.host import SystemHost
+from firstboot.update_offer import find_source, find_wishes, offered_by_channel
 from firstboot.update_plan import (
     HOUR,
     TOLD_AFTER,
@@ -36,8 +36,8 @@ from services.results import load_result, save_result
 from services.snapshots.ageing import age
 from services.units import SystemdUnits, Units
 from services.update import channel, fetch, stick
-from services.update.channel import Checker, CheckResult, Source, load_index
-from services.update.choose import held_back, is_newer
+from services.update.channel import Checker, CheckResult, load_index
+from services.update.choose import held_back
 from services.update.install import Installer, Report, Wanted
 from services.update.keyring import write_keyring
 from services.update.lock import update_lock
@@ -186,33 +186,6 @@ def find_wanted(paths: Paths, facts: Facts) -> Wanted:
     if wanted is None:
         raise StateError("the channel offers nothing", hint="hearthctl update check")
     return wanted
-
-
-def offered_by_channel(paths: Paths, *, by_hand: bool = False) -> Wanted | None:
-    found = load_result(paths, channel.RESULT, CheckResult)
-    source = find_source(paths)
-    if found is None or found.offer is None or source is None:
-        return None
-    if found.source != source.index_url or not is_newer(found.offer.facts, read_machine(paths)):
-        return None  # of another channel, or from before the last update
-    offer = found.offer
-    return Wanted(source=offer.bundle.url, version=offer.facts.version, by_hand=by_hand)
-
-
-def find_source(paths: Paths) -> Source | None:
-    """Where to ask: the owner's address, else the one that the image was built with."""
-    wishes = find_wishes(load_settings(paths.settings))
-    url = wishes.url
-    if not url:
-        try:
-            url = str(json.loads(paths.image_facts.read_text()).get("update_url", ""))
-        except (OSError, ValueError):
-            return None
-    return Source(url=url, channel=wishes.channel) if url else None
-
-
-def find_wishes(settings: Settings | None) -> Updates:
-    return settings.updates if settings else Updates()
 
 
 def load_memory(paths: Paths) -> Memory:

@@ -24,7 +24,7 @@ from appliance.updating import (
     UpdatingRequest,
 )
 from firstboot.host import Host
-from firstboot.update import find_source, offered_by_channel
+from firstboot.update_offer import find_source, is_on_stick, newest_offer
 from services import slots
 from services.owners import find_owner
 from services.results import load_result
@@ -89,12 +89,13 @@ def show(paths: Paths, wishes: Updates) -> Updating:
 
 
 def _offer(paths: Paths, found: CheckResult | None, state: UpdateState) -> Offer | None:
-    """What the channel has, unless that is being installed or waits for the restart already."""
-    wanted = offered_by_channel(paths)
-    if wanted is None or found is None or found.offer is None:
+    """The newest there is, unless it is being installed or waits for the restart already."""
+    wanted = newest_offer(paths)
+    if wanted is None or (state.stage is not Stage.IDLE and state.version == wanted.version):
         return None
-    if state.stage is not Stage.IDLE and state.version == wanted.version:
-        return None
+    if is_on_stick(paths, wanted):
+        return Offer(version=wanted.version, from_stick=True)
+    assert found is not None and found.offer is not None  # noqa: PT018 - it was offered by it
     return _describe(found.offer)
 
 
@@ -123,7 +124,7 @@ def _require_idle(paths: Paths) -> None:
 
 
 def _require_offer(paths: Paths, version: str) -> None:
-    wanted = offered_by_channel(paths)
+    wanted = newest_offer(paths)
     if wanted is None or wanted.version != version:
         message = f"Version {version} is not on offer any more."
         raise StateError(message, hint="load the page again")

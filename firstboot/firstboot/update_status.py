@@ -12,7 +12,8 @@ from appliance.paths import Paths
 from appliance.settings import load_settings
 from appliance.tables import to_table
 from appliance.update import Outcome, Stage, UpdateState
-from firstboot.update import find_source, find_wishes, load_memory, offered_by_channel
+from firstboot.update import load_memory
+from firstboot.update_offer import find_source, find_wishes, offered_by_channel
 from services import slots
 from services.results import load_result
 from services.update.channel import RESULT, CheckResult

@@ -109,7 +109,8 @@ def _run(paths: Paths, options: argparse.Namespace) -> int:
 
 
 def _check(paths: Paths, options: argparse.Namespace) -> int:
-    from firstboot.update import Desk, check, find_source
+    from firstboot.update import Desk, check
+    from firstboot.update_offer import find_source
     from services.update.lock import update_lock
 
     if options.dry_run:
@@ -152,8 +153,8 @@ def _install(paths: Paths, options: argparse.Namespace) -> int:
 def _find_by_hand(desk: Desk, options: argparse.Namespace) -> Wanted:
     """A named file, what was begun, or the newest of what stick and channel offer."""
     from firstboot import update
+    from firstboot.update_offer import find_source, newest_offer
     from services.update import stick
-    from services.update.choose import parse_version
     from services.update.install import Wanted
     from services.update.state import load_update
 
@@ -163,19 +164,15 @@ def _find_by_hand(desk: Desk, options: argparse.Namespace) -> Wanted:
         return Wanted(source=copy, version=found.version, by_hand=True)
     if state.stage is Stage.INSTALLING:
         return Wanted(source=state.source, version=state.version, by_hand=True)
-    offers = []
-    if local := stick.find_stick_offer(desk.paths):
-        offers.append(Wanted(source=copy, version=local.version, by_hand=True))
     passed_over = ""
-    if update.find_source(desk.paths) is not None:
+    if find_source(desk.paths) is not None:
         result = update.check(desk, wants_it_now=True, again=options.again)
-        remote = update.offered_by_channel(desk.paths, by_hand=True)
-        offers += [remote] if remote else []
         passed_over = result.error or "".join(f"{one.reason}. " for one in result.passed_over)
-    if not offers:
+    wanted = newest_offer(desk.paths)
+    if wanted is None:
         message = passed_over.strip() or "no newer version is on offer"
         raise StateError(message, hint="--again also takes what did not work before; --from a file")
-    return max(offers, key=lambda one: parse_version(one.version))
+    return wanted
 
 
 def _reboot(paths: Paths, options: argparse.Namespace) -> int:

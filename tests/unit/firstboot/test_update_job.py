@@ -18,6 +18,7 @@ from appliance.settings import Device, Owner, Server, Settings, Updates, save_to
 from appliance.state import Phase, State, save_state
 from appliance.update import Baseline, Outcome, Result, Stage
 from firstboot import update
+from firstboot.update_offer import offered_by_channel
 from firstboot.update_plan import DAY, HOUR
 from services import slots
 from services.results import load_result
@@ -258,10 +259,10 @@ def test_after_the_commit_the_old_offer_is_no_news(house: House) -> None:
 def test_another_channel_is_asked_at_once_and_its_old_word_forgotten(house: House) -> None:
     house.wish(automatic=False)
     house.run()
-    assert update.offered_by_channel(house.paths) is not None
+    assert offered_by_channel(house.paths) is not None
     (house.publisher.directory / "elsewhere").mkdir()
     house.wish(automatic=False, url=f"{house.server.url}/elsewhere")
-    assert update.offered_by_channel(house.paths) is None
+    assert offered_by_channel(house.paths) is None
     asked = len(house.server.requests)
     house.run(later=60)
     assert len(house.server.requests) > asked

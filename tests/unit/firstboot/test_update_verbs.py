@@ -97,6 +97,7 @@ def test_from_a_file(terminal: Terminal, tmp_path: Path) -> None:
     assert terminal.state().version == "1.2"
     assert not copy.exists()
     assert "not there" in terminal.type("install", "--from", "/nowhere", code=11)
+    assert "nothing that waits" in terminal.type("adopt")  # known already
     assert "goes with" in terminal.type("check", "--from", "/nowhere", code=2)
 
 
