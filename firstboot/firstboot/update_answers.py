@@ -95,8 +95,7 @@ def _offer(paths: Paths, found: CheckResult | None, state: UpdateState) -> Offer
         return None
     if is_on_stick(paths, wanted):
         return Offer(version=wanted.version, from_stick=True)
-    assert found is not None and found.offer is not None  # noqa: PT018 - it was offered by it
-    return _describe(found.offer)
+    return _describe(found.offer) if found and found.offer else None
 
 
 def _describe(release: Release) -> Offer:
