@@ -27,7 +27,8 @@ from imagebuild.sandbox import Binds, inside
 from imagebuild.signer import TOKEN
 from imagebuild.sparse import copy_part
 
-SQUASHFS = "-comp zstd -Xcompression-level 19 -b 64k"
+SQUASHFS = "-comp zstd -Xcompression-level {level} -b 64k"
+LEVEL = 19
 FACTS = "/usr/share/hearth/image.json"
 SUPERBLOCK, EXT_MAGIC = 1024, 0xEF53
 # What RAUC checks its own work by; an appliance's system.conf has the same lines.
@@ -82,9 +83,18 @@ class SlotImage:
 
 
 def make_bundle(
-    context: Context, slot: SlotImage, signing: Signing, notes: str, target: Path
+    context: Context,
+    slot: SlotImage,
+    signing: Signing,
+    notes: str,
+    target: Path,
+    *,
+    level: int = LEVEL,
 ) -> BundleFile:
-    """Raises HearthError; ``target`` is there only when it is whole and verified."""
+    """Raises HearthError; ``target`` is there only when it is whole and verified.
+
+    ``level`` is zstd's, up to 22: minutes at the build against megabytes at every download.
+    """
     place = context.work / "bundle"
     shutil.rmtree(place, ignore_errors=True)
     content = place / "content"
@@ -95,7 +105,7 @@ def make_bundle(
         (content / "notes.txt").write_text(notes)
         (content / "manifest.raucm").write_text(render_manifest(slot.facts))
         with progress("Compressing and signing the bundle"):
-            run_rauc(context, signing, place)
+            run_rauc(context, signing, place, level)
         made = read_bundle(place / "bundle.raucb", signing.keyring)
         if made.facts != slot.facts:
             message = "RAUC has changed what the bundle says of itself"
@@ -189,7 +199,7 @@ def render_manifest(facts: ReleaseFacts) -> str:
     return MANIFEST.format(compatible=facts.compatible, version=facts.version) + lines
 
 
-def run_rauc(context: Context, signing: Signing, place: Path) -> None:
+def run_rauc(context: Context, signing: Signing, place: Path, level: int) -> None:
     """``place``/content to ``place``/bundle.raucb, by the tools tree's RAUC.
 
     A hardware token is spoken to by the host's own RAUC: its driver belongs to the host.
@@ -199,13 +209,14 @@ def run_rauc(context: Context, signing: Signing, place: Path) -> None:
         if find_tool("rauc") is None:
             message = "signing with a hardware token needs this machine's own RAUC"
             raise MissingToolError(message, hint="apt-get install rauc libengine-pkcs11-openssl")
-        argv = _rauc_argv(place, *names)
+        argv = _rauc_argv(place, *names, level=level)
         token = {key: os.environ[key] for key in os.environ if key.startswith("RAUC_PKCS11_")}
         result = run(argv, env=token, check=False)
     else:
         binds: Binds = [(Path(n).resolve(), f"/run/{i}") for i, n in enumerate(names)]
         sandbox = inside(context.tools.resolve(), binds=[(place, "/mnt")], read_only=binds)
-        argv = _rauc_argv(Path("/mnt"), *(f"/run/{i}" for i in range(len(names))), write_to=place)
+        inner = [f"/run/{i}" for i in range(len(names))]
+        argv = _rauc_argv(Path("/mnt"), *inner, level=level, write_to=place)
         result = run([*sandbox, *argv], check=False)
     if result.returncode != 0:
         lines = [text for text in result.stderr.splitlines() if "rauc-Message" not in text]
@@ -214,12 +225,18 @@ def run_rauc(context: Context, signing: Signing, place: Path) -> None:
 
 
 def _rauc_argv(
-    place: Path, certificate: str, key: str, keyring: str, *, write_to: Path | None = None
+    place: Path,
+    certificate: str,
+    key: str,
+    keyring: str,
+    *,
+    level: int,
+    write_to: Path | None = None,
 ) -> list[Argument]:
     settings = SIGNING.format(compatible=COMPATIBLE, keyring=keyring)
     ((write_to or place) / "system.conf").write_text(settings)
     return [
         "rauc", f"--conf={place}/system.conf", "bundle", f"--cert={certificate}", f"--key={key}",
-        f"--signing-keyring={keyring}", f"--mksquashfs-args={SQUASHFS}",
+        f"--signing-keyring={keyring}", f"--mksquashfs-args={SQUASHFS.format(level=level)}",
         place / "content", place / "bundle.raucb",
     ]  # fmt: skip

@@ -98,7 +98,7 @@ class Workshop:
     def bundle(self, context: Context, notes: str = "") -> Path:
         target = self.directory / f"{context.name}.raucb"
         slot = read_slot(context, context.raw_image)
-        make_bundle(context, slot, self.signing, notes, target)
+        make_bundle(context, slot, self.signing, notes, target, level=3)
         return target
 
     def publish(self, bundle: Path, *, channel: str = "stable", notes: str = "") -> None:
