@@ -78,7 +78,7 @@ def test_the_owner_resets_and_the_next_start_has_a_new_claim_code(machine: Machi
     assert not has_kept(machine.paths)
 
 
-@pytest.mark.parametrize("confirm", ["", "erase", "yes", "resett"])
+@pytest.mark.parametrize("confirm", ["", "erase", "yes", "rest"])
 def test_only_the_typed_word_confirms(machine: Machine, confirm: str) -> None:
     session = set_up(machine)
     with pytest.raises(FieldError) as caught:
