@@ -97,7 +97,7 @@ class Publisher:
             if not is_same_name and not self._counts_still(file):
                 continue  # a revoked key's: signed again it needs another name, for the caches
             message = f"{file} is there already, and is another bundle"
-            hint = "give the new build a version of its own"
+            hint = "give the new build a version of its own; delete the file if nobody ever got it"
             if is_same_name and not self._counts_still(file):
                 hint = "signed again by another key, it needs another name: hearth-1.2-again.raucb"
             raise StateError(message, hint=hint)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 import subprocess
 import time
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,6 +28,7 @@ from appliance.errors import (
 from appliance.release import Channel, Index, Release, Rollout
 from appliance.signed import verify
 from imagebuild.__main__ import main
+from imagebuild.bundlefile import read_bundle
 from imagebuild.imager import ENTRY, TAGS
 from imagebuild.indexes import pruned
 from imagebuild.keys import init_root, new_release_key, revoke
@@ -413,3 +416,40 @@ def test_with_the_keys_that_hearth_keys_makes(tmp_path: Path) -> None:
         assert ("revoked" in found.error, appliance.offered) == (True, "")
         assert publisher(site, "2028").resign(STABLE)[1] == ("1.1",)
         assert (appliance.check(time.time()).error, appliance.offered) == ("", "")
+
+
+class Cut(BaseException):
+    """The power goes: nothing may catch it."""
+
+
+@pytest.mark.parametrize("count", range(7))
+def test_cut_off_anywhere_the_site_is_whole(
+    office: Office, image: Path, monkeypatch: pytest.MonkeyPatch, count: int
+) -> None:
+    """Bundle, image, block map, entry, index, Imager's list: cut before the nth takes its place."""
+    office.publish("1.1")
+    bundle = office.bundle("1.2")
+    left = count
+    real = os.replace
+
+    def cut_before(source: object, target: object) -> None:
+        nonlocal left
+        if left == 0:
+            raise Cut
+        left -= 1
+        real(source, target)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patch, suppress(Cut):
+        patch.setattr(os, "replace", cut_before)
+        office.publisher().publish(BETA, bundle, notes="", percent=100, image=image)
+    is_out = count > 4
+    assert office.versions(BETA) == (["1.2", "1.1"] if is_out else ["1.1"])
+    for version in office.versions(BETA):
+        read_bundle(office.site.release_directory(version) / f"hearth-{version}-arm64.raucb",
+                    office.root.keyring)  # fmt: skip
+    if not is_out:
+        office.publisher().publish(BETA, bundle, notes="", percent=100, image=image)
+    office.publisher().resign(BETA)
+    assert (
+        json.loads(office.site.imager_file(BETA).read_text())["os_list"][0]["name"] == "Hearth 1.2"
+    )
