@@ -183,7 +183,7 @@ def test_a_version_that_was_rolled_back_is_never_installed_by_itself(house: Hous
 
 def test_a_strangers_bundle_is_tried_once_a_day_and_told_once(house: House) -> None:
     house.bench.bundle(house.url("1.1"), error="signature verification failed: Verify error")
-    for _ in range(96):
+    for _ in range(48):
         house.run(later=HOUR / 2)
     history = load_history(house.paths)
     assert [one.result for one in history] == [Result.NOT_INSTALLED]
@@ -206,7 +206,7 @@ def test_a_download_that_breaks_off_is_tried_again_soon(house: House) -> None:
 
 def test_five_failures_in_a_row_go_on_the_record(house: House) -> None:
     house.bench.plan(error="Failed to configure nbd device")
-    for _ in range(96):
+    for _ in range(48):
         house.run(later=HOUR / 2)
     assert [one.result for one in load_history(house.paths)] == [Result.NOT_INSTALLED]
     assert 5 <= update.load_memory(house.paths).failures <= 8
