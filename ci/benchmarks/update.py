@@ -114,9 +114,12 @@ def hearth(source: Path, cache: Path, *argv: str) -> None:
 
 
 def change_little(source: Path) -> None:
-    """Every module of one Python package, and one template."""
+    """Every module of one Python package, and one template.
+
+    By enough that files become longer by a block, and all that lies behind them on the card moves.
+    """
     for path in (source / PYTHON_PACKAGE).rglob("*.py"):
-        path.write_text(path.read_text() + "\nCHANGED = True\n")
+        path.write_text(f"{path.read_text()}\nCHANGED = {path.name * 40!r}\n")
     template = source / EDITED
     template.write_text("# changed\n" + template.read_text())
 

@@ -29,7 +29,7 @@ from imagebuild.sparse import copy_part
 
 # Measured on a slot of 671 MB (share of it that a small change downloads): 16k 235 MB (3.2 %), 64k
 # 221 MB (3.3 %), 128k 213 MB (3.5 %), 1M 192 MB (4.0 %), all at level 19. Level 15 takes a third of
-# the time of 19 and 1 % more room; xz saves 10 % of the room, and a Pi 3 unpacks it at 10 MB/s.
+# the time of 19 and 1 % more room; xz saves 10 % of the room, and small boards unpack it slowly.
 SQUASHFS = "-comp zstd -Xcompression-level {level} -b 64k"
 LEVEL = 19
 FACTS = "/usr/share/hearth/image.json"
