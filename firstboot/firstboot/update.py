@@ -13,6 +13,7 @@ from appliance.deadline import WallClock
 from appliance.errors import ConfigError, HearthError, SignatureError, StateError
 from appliance.log import logger
 from appliance.paths import Paths
+from appliance.release import Release, is_in_rollout
 from appliance.settings import Settings, Updates, load_settings
 from appliance.state import Phase, load_state
 from appliance.update import Baseline, Outcome, Result, Stage, UpdateState
@@ -217,15 +218,21 @@ def _find_offered(paths: Paths, update: UpdateState) -> Offered:
     found = load_result(paths, channel.RESULT, CheckResult)
     if source is None or found is None or found.source != source.index_url:
         return Offered()
-    wanted = offered_by_channel(paths)
-    version = wanted.version if wanted else ""
-    if version in rolled_back(load_history(paths)):
-        version = ""  # it was asked for before it failed
+    wanted, offer = offered_by_channel(paths), found.offer
+    version = wanted.version if wanted and offer and _is_due(paths, offer) else ""
     held = ""
     if update.stage is Stage.INSTALLED and is_url(update.source):
         index = load_index(paths, source.channel, write_keyring(paths))
         held = held_back(index, update.version) if index else ""
     return Offered(version=version, tried_at=found.at, held=held)
+
+
+def _is_due(paths: Paths, offer: Release) -> bool:
+    """Whether it may be installed unasked: an owner who looks is shown it before its turn."""
+    version = offer.facts.version
+    if version in rolled_back(load_history(paths)):
+        return False  # it was asked for before it failed
+    return is_in_rollout(offer.rollout, read_machine(paths).machine_id, version)
 
 
 def _is_in_window(settings: Settings, now: float) -> bool:

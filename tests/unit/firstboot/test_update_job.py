@@ -181,6 +181,18 @@ def test_a_version_that_was_rolled_back_is_never_installed_by_itself(house: Hous
     assert house.restarts == ["restart"]
 
 
+def test_who_looks_is_shown_a_release_before_its_turn_and_gets_it_then(house: House) -> None:
+    house.publish("1.1", sequence=2, rollout=Rollout(percent=0))
+    assert house.run() == "There is nothing new."
+    assert offered_by_channel(house.paths) is None
+    update.check(house.desk(), wants_it_now=True)
+    assert offered_by_channel(house.paths) is not None
+    assert house.run() == "There is nothing new."
+    house.publish("1.1", sequence=3, rollout=Rollout(percent=100))
+    house.run(later=DAY)
+    assert house.restarts == ["restart"]
+
+
 def test_a_strangers_bundle_is_tried_once_a_day_and_told_once(house: House) -> None:
     house.bench.bundle(house.url("1.1"), error="signature verification failed: Verify error")
     for _ in range(48):
