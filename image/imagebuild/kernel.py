@@ -132,15 +132,17 @@ def deb_files(context: Context, package: Package) -> Iterator[tuple[str, bytes]]
         [*inside(context.tools, read_only=[(context.debs, "/debs")]),
          "dpkg-deb", "--fsys-tarfile", f"/debs/{package.deb}"], output=-1,
     )  # fmt: skip
-    assert pipe.stdout is not None
-    binary = cast("IO[bytes]", pipe.stdout.buffer)  # type: ignore[attr-defined]
-    with tarfile.open(fileobj=binary, mode="r|") as archive:
-        for member in archive:
-            if member.isreg():
-                file = archive.extractfile(member)
-                assert file is not None
-                yield member.name.removeprefix("./"), file.read()
-    if pipe.wait() != 0:
+    with pipe:
+        assert pipe.stdout is not None
+        binary = cast("IO[bytes]", pipe.stdout.buffer)  # type: ignore[attr-defined]
+        with tarfile.open(fileobj=binary, mode="r|") as archive:
+            for member in archive:
+                if member.isreg():
+                    file = archive.extractfile(member)
+                    assert file is not None
+                    yield member.name.removeprefix("./"), file.read()
+        code = pipe.wait()  # before its output is closed: some of it is still to come
+    if code != 0:
         raise ImageError(f"{package.deb} cannot be unpacked", hint="delete it from the cache")
 
 
