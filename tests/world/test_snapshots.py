@@ -34,7 +34,8 @@ connection.request("PUT", f"/_matrix/client/v3/rooms/{room}/send/m.room.message/
                    json.dumps({"msgtype": "m.text", "body": "%s"}),
                    {"Authorization": "Bearer " + bob})
 assert connection.getresponse().status == 200
-key = {"key": "zKbLg+NrIjpnagy+pIY6uPL4ZwEG2v+8F9lmgsnlZzs"}
+key = {"key": "zKbLg+NrIjpnagy+pIY6uPL4ZwEG2v+8F9lmgsnlZzs",
+       "signatures": {"@bob:home.example.org": {"ed25519:BOB": "c2lnbmVk"}}}
 upload = {"one_time_keys": {"signed_curve25519:AAAA%s": key}}
 print(json.dumps(ask("/_matrix/client/v3/keys/upload", upload, bob)))
 """
@@ -141,7 +142,24 @@ class Home:
         return sorted(one.name for one in place.iterdir() if one.is_dir())
 
 
-@pytest.fixture(scope="module", params=["dendrite", "synapse"])
+# Synapse, which takes its time, shows what only it can show; the rest of it with --long.
+BOTH = pytest.mark.parametrize("home", ["dendrite", "synapse"], indirect=True, scope="module")
+LONG = pytest.param("synapse", marks=pytest.mark.long)
+MOSTLY_DENDRITE = pytest.mark.parametrize("home", ["dendrite", LONG], indirect=True, scope="module")
+FORMS = pytest.mark.parametrize(
+    ("home", "form"),
+    [
+        ("dendrite", "copy"),
+        ("synapse", "dump"),
+        pytest.param("dendrite", "dump", marks=pytest.mark.long),
+        pytest.param("synapse", "copy", marks=pytest.mark.long),
+    ],
+    indirect=["home"],
+    scope="module",
+)
+
+
+@pytest.fixture(scope="module")
 def home(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Home]:
@@ -185,6 +203,7 @@ run_verb(["database-prepare"])
 """
 
 
+@MOSTLY_DENDRITE
 def test_a_first_setup_only_notes_who_uses_the_database(home: Home) -> None:
     assert home.result["act"] == "recorded"
     assert home.snapshots == []
@@ -196,7 +215,7 @@ def test_a_first_setup_only_notes_who_uses_the_database(home: Home) -> None:
     assert "hearth-database.service.log" not in home.sandbox.run(["ls", "/run/units"]).stdout
 
 
-@pytest.mark.parametrize("form", ["dump", "copy"])
+@FORMS
 def test_what_the_old_version_cannot_read_is_gone_back_from(
     home: Home, trial: Callable[[], tuple[str, ...]], form: str
 ) -> None:
@@ -223,6 +242,7 @@ def test_what_the_old_version_cannot_read_is_gone_back_from(
     assert home.bodies()[-1] == f"after {form}"
 
 
+@BOTH
 def test_what_the_old_version_can_read_is_kept_with_the_messages_of_the_trial(
     home: Home, tmp_path: Path
 ) -> None:
@@ -240,6 +260,7 @@ def test_what_the_old_version_can_read_is_kept_with_the_messages_of_the_trial(
     assert home.snapshots == []
 
 
+@MOSTLY_DENDRITE
 def test_without_a_way_back_the_new_version_does_not_start(
     home: Home, trial: Callable[[], tuple[str, ...]]
 ) -> None:
@@ -270,6 +291,7 @@ else:
     assert home.bodies() == before
 
 
+@MOSTLY_DENDRITE
 def test_a_snapshot_that_the_card_has_damaged_is_not_gone_back_to(
     home: Home, trial: Callable[[], tuple[str, ...]]
 ) -> None:

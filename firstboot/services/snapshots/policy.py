@@ -11,8 +11,10 @@ from services.snapshots.record import Form, Snapshot
 
 # PostgreSQL stops when it cannot write its log: this much stays free whatever is copied.
 RESERVE = 256 * MIB
-# Up to here a dump is quicker than stopping the database, and is brought back within minutes.
-SMALL = 256 * MIB
+# Measured on two busy x86-64 cores (to take it, to go back): 10 MiB are dumped in 0.9 s and 4.8 s,
+# copied in 3.0 s and 1.9 s; 292 MiB in 8.1 s and 23 s, or 6.0 s and 1.1 s. Up to here the dump
+# spares the card; beyond, the copy is quicker in both directions, where there is room for it.
+SMALL = 64 * MIB
 
 
 class Act(StrEnum):

@@ -96,6 +96,7 @@ def _prepare(job: Job) -> Act:
     record.sweep(paths)
     restoring = record.load_restoring(paths)
     if not restoring and record.load_touched(paths) == job.identity:
+        _drop_used(paths, job.identity)
         return Act.NOTHING
     if not restoring and not database.has_cluster(paths):
         return Act.NOTHING
@@ -112,6 +113,13 @@ def _prepare(job: Job) -> Act:
     logger.info("database: %s", act.value)
     _act(job, act, facts, snapshot)
     return act
+
+
+def _drop_used(paths: Paths, identity: str) -> None:
+    """A snapshot that this program has gone back to already, when the power went before its end."""
+    for snapshot in record.load_snapshots(paths):
+        if snapshot.identity == identity:
+            record.discard(paths, record.directory(paths, snapshot))
 
 
 def _look(job: Job) -> Facts:
