@@ -261,6 +261,19 @@ def test_what_the_old_version_can_read_is_kept_with_the_messages_of_the_trial(
 
 
 @MOSTLY_DENDRITE
+def test_a_lost_record_costs_no_way_back(home: Home, trial: Callable[[], tuple[str, ...]]) -> None:
+    home.start()
+    before = home.bodies()
+    (home.sandbox.data / "snapshots" / "touched.json").unlink()
+    home.start(trial())
+    home.say("during lost")
+    migrate(home)
+    home.start()
+    assert home.bodies() == before
+    assert home.result["act"] == "restored"
+
+
+@MOSTLY_DENDRITE
 def test_without_a_way_back_the_new_version_does_not_start(
     home: Home, trial: Callable[[], tuple[str, ...]]
 ) -> None:

@@ -7,7 +7,7 @@ from enum import StrEnum
 
 from appliance.layout import MIB
 from services.homeserver.schema import Schema
-from services.snapshots.record import Form, Snapshot
+from services.snapshots.record import UNKNOWN, Form, Snapshot
 
 # PostgreSQL stops when it cannot write its log: this much stays free whatever is copied.
 RESERVE = 256 * MIB
@@ -52,12 +52,21 @@ def plan(facts: Facts) -> Act:
     if facts.database is None:
         return Act.RECORD
     snapshot = facts.snapshot
-    if snapshot is not None and snapshot.identity == facts.identity:
+    if snapshot is not None and _is_ours(snapshot, facts):
         if can_read(facts.code, facts.database, snapshot.schema):
             return Act.KEEP
         # After the commit a restore would throw away more than the minutes of a trial.
         return Act.REFUSE if snapshot.committed else Act.RESTORE
     return Act.SNAPSHOT if can_read(facts.code, facts.database, None) else Act.REFUSE
+
+
+def _is_ours(snapshot: Snapshot, facts: Facts) -> bool:
+    """Whether the database was left like that by this program.
+
+    Where nobody knew by whom (a record was lost), it was not by the one that came after it.
+    """
+    is_anybodys = snapshot.identity == UNKNOWN and snapshot.successor == facts.touched
+    return is_anybodys or snapshot.identity == facts.identity
 
 
 def can_read(code: Schema, database: Schema, left: Schema | None) -> bool:

@@ -147,7 +147,7 @@ def _act(job: Job, act: Act, facts: Facts | None, snapshot: record.Snapshot | No
                     paths,
                     job.units,
                     job.homeserver,
-                    identity=facts.touched or "unknown",
+                    identity=facts.touched or record.UNKNOWN,
                     successor=job.identity,
                     schema=facts.database,
                     reporter=job.reporter,

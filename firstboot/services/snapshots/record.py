@@ -21,6 +21,7 @@ from services.owners import ensure_directory
 T = TypeVar("T")
 KEEP_HOURS = 24  # of running time after the new version was committed: a Pi has no clock to trust
 TOUCHED, RESTORING, META = "touched.json", "restoring.json", "snapshot.json"
+UNKNOWN = "unknown"  # the identity of a program that left no record
 DISCARDED, UNFINISHED = ".discarded-", ".new-"
 
 

@@ -46,6 +46,13 @@ def facts(identity: str, touched: str, database: Schema | None, **more: object) 
         (facts(OLD, NEW, AHEAD, snapshot=replace(BEFORE, committed=True)), Act.REFUSE),
         (facts(OLD, NEW, READABLE, snapshot=replace(BEFORE, committed=True)), Act.KEEP),
         (facts(OLD, NEW, AHEAD), Act.REFUSE),
+        # the record was lost before the trial: whoever it was, it was not the new one
+        (facts(OLD, NEW, AHEAD, snapshot=replace(BEFORE, identity="unknown")), Act.RESTORE),
+        (facts(OLD, NEW, READABLE, snapshot=replace(BEFORE, identity="unknown")), Act.KEEP),
+        (
+            facts(NEW, OLD, AS_OLD, snapshot=replace(BEFORE, identity="unknown")),
+            Act.SNAPSHOT,
+        ),
         # after a roll-back that kept the database, the next trial of the same version
         (facts(NEW, OLD, READABLE), Act.SNAPSHOT),
         # a power cut while going back
