@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from appliance.errors import ImageError
@@ -51,29 +52,62 @@ def make_slot(context: Context, layers: Sequence[Path], target: Path) -> None:
     sandbox = inside(
         context.tools,
         binds=[(at, "/target"), (target.parent, "/mnt")],
-        env={"SOURCE_DATE_EPOCH": str(stamp), "E2FSPROGS_FAKE_TIME": str(stamp)},
+        env={"SOURCE_DATE_EPOCH": str(stamp)},
     )
-    listed = run([*prefix, *sandbox, "find", "/target", "-printf", "%y %i %s\\n"]).stdout
-    size = slot_size(listed)
-    # mke2fs gives files newer than SOURCE_DATE_EPOCH, those that this build made, that date.
+    listing = ["find", "/target", "-mindepth", "1", "-printf", r"%y %i %s %P\0"]
+    rows = parse_listing(run([*prefix, *sandbox, *listing]).stdout)
+    names = target.parent / "slot.list"
+    names.write_text("".join(f"./{row.path}\0" for row in in_slot_order(rows)))
+    # A newer file's date is that of the packages: this build's own files have one of today.
+    tar = (
+        "tar --create --format=posix --pax-option=delete=atime,delete=ctime --numeric-owner"
+        f" --xattrs --xattrs-include='*' --mtime=@{stamp} --clamp-mtime --no-recursion --null"
+        f" --directory=/target --files-from=/mnt/{names.name}"
+    )
     mke2fs = (
-        f"mke2fs -q -t ext4 -O ^has_journal,^orphan_file,^resize_inode -b 4096 -N {SLOT_INODES}"
+        f"mke2fs -q -t ext4 -O ^has_journal,^orphan_file,^resize_inode -b {BLOCK} -N {SLOT_INODES}"
         f" -m 0 -L {SLOT_A.label} -U {SLOT_UUID} -M /"
         f" -E hash_seed={SLOT_UUID},root_owner=0:0,lazy_itable_init=0,nodiscard"
-        f" -d /target /mnt/{target.name} {size // 1024}k"
+        f" -d - /mnt/{target.name} {slot_size(rows) // 1024}k"
     )
-    run([*prefix, *sandbox, "sh", "-ec", mke2fs])
+    run([*prefix, *sandbox, "bash", "-eo", "pipefail", "-c", f"{tar} | {mke2fs}"])
 
 
-def slot_size(listed: str) -> int:
-    """Bytes that a file system for these files needs; ``listed``: type, inode and size a line.
+@dataclass(frozen=True)
+class Entry:
+    """``kind`` as find(1) calls it: d, f, l; ``size`` in bytes."""
+
+    kind: str
+    inode: str
+    size: int
+    path: str
+
+
+def parse_listing(text: str) -> list[Entry]:
+    """What ``find -printf '%y %i %s %P\\0'`` says."""
+    parts = (record.split(" ", 3) for record in text.split("\0") if record)
+    return [Entry(kind, inode, int(size), path) for kind, inode, size, path in parts]
+
+
+def in_slot_order(rows: Sequence[Entry]) -> list[Entry]:
+    """All directories before all files, each by name.
+
+    A file more gives all later files other inode numbers, which stand in their directories. Where
+    those lie close together an update downloads a megabyte for that; scattered among the files, as
+    mke2fs puts them by itself, each brings its surroundings along.
+    """
+    return sorted(rows, key=lambda row: (row.kind != "d", row.path))
+
+
+def slot_size(rows: Sequence[Entry]) -> int:
+    """Bytes that a file system for these files needs.
 
     Whole block groups: hashes of empty blocks are all the same and cost an update nothing, and
     inode tables stay where they are while the content grows. Raises ImageError.
     """
-    rows = [line.split() for line in listed.splitlines()]
-    files = {inode: (kind, int(size)) for kind, inode, size in rows}  # hard links once
-    content = sum(_blocks(kind, size) for kind, size in files.values()) * BLOCK
+    # Hard links once; an overlayfs may give a directory and a file the same number.
+    files = {(row.kind, row.inode): row for row in rows}
+    content = sum(_blocks(row) for row in files.values()) * BLOCK
     # inode tables, bitmaps, copies of the group descriptors, blocks of extents, and some air
     needed = content + content // 50 + SLOT_INODES * 256 + 16 * MIB
     size = -(-needed // GROUP) * GROUP
@@ -83,11 +117,11 @@ def slot_size(listed: str) -> int:
     return size
 
 
-def _blocks(kind: str, size: int) -> int:
+def _blocks(row: Entry) -> int:
     """A directory has one at least, a short link none (it lies in its inode)."""
-    if kind == "l" and size < FAST_LINK:
+    if row.kind == "l" and row.size < FAST_LINK:
         return 0
-    return max(-(-size // BLOCK), 1 if kind == "d" else 0)
+    return max(-(-row.size // BLOCK), 1 if row.kind == "d" else 0)
 
 
 def assemble_image(bootfs: Path, slot: Path, target: Path) -> None:

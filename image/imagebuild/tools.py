@@ -24,6 +24,7 @@ PACKAGES = (
     # making images
     "fdisk", "e2fsprogs", "dosfstools", "mtools", "u-boot-tools", "device-tree-compiler", "cpio",
     "zstd", "xz-utils", "bmap-tools", "squashfs-tools", "golang-go", "ca-certificates", "rauc",
+    "libarchive13t64",  # mke2fs opens it to read a tar archive
     # running them
     "qemu-user", "qemu-system-arm", "qemu-utils", "u-boot-qemu", "ipxe-qemu-",
 )  # fmt: skip

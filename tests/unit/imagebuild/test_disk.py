@@ -13,7 +13,15 @@ import pytest
 from appliance.errors import ImageError
 from appliance.layout import BOOTFS, IMAGE_SIZE, MIB, SECTOR, SLOT_A
 from appliance.slotstate import INITIAL, newest, read_copies, write_next
-from imagebuild.disk import SLOT_INODES, assemble_image, render_mbr, slot_size
+from imagebuild.disk import (
+    SLOT_INODES,
+    Entry,
+    assemble_image,
+    in_slot_order,
+    parse_listing,
+    render_mbr,
+    slot_size,
+)
 from imagebuild.sparse import copy_sparse, write_all
 
 
@@ -82,11 +90,10 @@ def test_writing_through_a_pipe_fills_the_holes(tmp_path: Path) -> None:
     assert target.read_bytes() == source.read_bytes()
 
 
-def listing(directory: Path) -> str:
+def listing(directory: Path) -> list[Entry]:
     """As make_slot asks for it."""
-    return subprocess.run(
-        ["find", directory, "-printf", r"%y %i %s\n"], capture_output=True, text=True, check=True
-    ).stdout
+    argv = ["find", directory, "-mindepth", "1", "-printf", r"%y %i %s %P\0"]
+    return parse_listing(subprocess.run(argv, capture_output=True, text=True, check=True).stdout)
 
 
 def test_a_slot_is_large_enough_for_its_files(tmp_path: Path) -> None:
@@ -115,19 +122,30 @@ def test_a_slot_is_large_enough_for_its_files(tmp_path: Path) -> None:
 
 
 def test_hard_links_and_short_links_take_no_room() -> None:
-    once = "f 7 134217728\nd 2 4096\n"
-    assert slot_size(once + "f 7 134217728\n" * 50 + "l 8 20\n") == slot_size(once)
+    once = [Entry("f", "7", 134217728, "a"), Entry("d", "2", 4096, "b")]
+    assert slot_size([*once, *once[:1] * 50, Entry("l", "8", 20, "c")]) == slot_size(once)
 
 
-@pytest.mark.parametrize("listed", ["f 7 3221225472\n", "f 1 2900000000\nf 2 300000000\n"])
-def test_a_root_that_no_slot_can_hold_is_refused(listed: str) -> None:
+@pytest.mark.parametrize("sizes", [(3221225472,), (2900000000, 300000000)])
+def test_a_root_that_no_slot_can_hold_is_refused(sizes: tuple[int, ...]) -> None:
     with pytest.raises(ImageError, match="too many for a slot"):
-        slot_size(listed)
+        slot_size([Entry("f", f"{size}", size, "x") for size in sizes])
 
 
 def test_too_many_files_are_refused() -> None:
     with pytest.raises(ImageError, match="60000 files"):
-        slot_size("".join(f"f {inode} 1\n" for inode in range(60_000)))
+        slot_size([Entry("f", f"{inode}", 1, "x") for inode in range(60_000)])
+
+
+def test_directories_come_first_and_strange_names_survive(tmp_path: Path) -> None:
+    names = ["b/file", "a/with space", "a/line\nbreak", "zz", "b/c/über"]
+    for name in names:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("x")
+    ordered = in_slot_order(listing(tmp_path))
+    assert [row.path for row in ordered[:3]] == ["a", "b", "b/c"]
+    assert [row.path for row in ordered[3:]] == sorted(names)
+    assert all(row.kind == "f" and row.size == 1 for row in ordered[3:])
 
 
 def test_an_image_holds_both_file_systems_and_a_state(tmp_path: Path) -> None:
