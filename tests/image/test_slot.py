@@ -72,6 +72,19 @@ def test_a_slot_can_grow_and_its_file_system_is_no_larger_than_it_must_be(
     assert int(header["Free blocks"]) * 4096 < 256 << 20
 
 
+def test_directories_lie_together_before_the_files(slot_device: str, run_tool: Tool) -> None:
+    """Scattered, each would bring its surroundings along when an update adds one file."""
+
+    def inode(path: str) -> int:
+        said = run_tool("debugfs", "-R", f"stat {path}", slot_device)
+        found = re.search(r"^Inode: (\d+) ", said, flags=re.M)
+        assert found is not None
+        return int(found.group(1))
+
+    assert inode("/var/lib/dpkg/info") < inode("/boot/vmlinuz")
+    assert inode("/usr/share/zoneinfo") < inode("/boot/initramfs")
+
+
 def test_the_kernel_is_one_that_booti_takes(slot: Path) -> None:
     """An arm64 Image has "ARM\\x64" at 56 (kernel documentation, arch/arm64/booting)."""
     image = (slot / "boot/vmlinuz").read_bytes()
