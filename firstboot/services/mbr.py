@@ -56,8 +56,9 @@ def read_table(disk: Disk) -> dict[int, Entry]:
 def has_data(table: dict[int, Entry]) -> bool:
     """Whether the first boot has added slot B and data. Raises ImageError for half of it."""
     slot_b, data = table[SLOT_B.number], table[DATA.number]
-    if not data.size and (not slot_b.size or slot_b.start == SLOT_B.start):
-        return False  # or ``remove_data`` took it away
+    is_ours = (slot_b.start, slot_b.size) == (SLOT_B.start, SLOT_B.size)
+    if not data.size and (is_ours or not slot_b.size):
+        return False  # with slot B: ``remove_data`` took it away
     if slot_b.start != SLOT_B.start or data.start != DATA.start or not data.size:
         message = "partitions 3 and 4 are not where Hearth puts them"
         raise ImageError(message, hint="flash the card again, and do not repartition it")
