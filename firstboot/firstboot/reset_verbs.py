@@ -10,7 +10,6 @@ from collections.abc import Callable
 
 from appliance.errors import UsageError
 from appliance.fate import RESET_WORD
-from appliance.log import logger
 from appliance.paths import Paths
 from firstboot.host import Host, SystemHost
 from firstboot.privilege import require_root
@@ -103,19 +102,10 @@ def _show(paths: Paths, *, as_json: bool) -> int:
 
 
 def _tidy(paths: Paths, _options: argparse.Namespace) -> int:
-    """Hourly. A snapshot is needed as long as the slot that runs has not proved itself."""
+    """Hourly. The job of updates does the same for the database's snapshots."""
     from appliance.bootreport import DataCondition, load_boot_report
-    from appliance.errors import HearthError
-    from services import reset as resets
-    from services import slots
-    from services.snapshots.ageing import age
+    from services.reset import age
 
-    if load_boot_report(paths.boot_report).data is not DataCondition.OK:
-        return 0
-    resets.age(paths)
-    try:
-        if slots.status(paths).committed:
-            age(paths)
-    except HearthError as error:
-        logger.warning("database snapshots stay: %s", error.message)
+    if load_boot_report(paths.boot_report).data is DataCondition.OK:
+        age(paths)
     return 0

@@ -76,10 +76,16 @@ def make_snapshot(
 
 
 def check_room(paths: Paths) -> None:
-    """Whether a snapshot could be taken now, while PostgreSQL runs. Raises DiskFullError."""
+    """Whether a snapshot could be taken now. Raises DiskFullError.
+
+    A database that does not answer is no reason: the update may be its cure.
+    """
     settings = load_settings(paths.settings)
-    if settings is not None and database.has_cluster(paths):
-        _choose(paths, find_homeserver(settings.server.software))
+    if settings is None or not database.has_cluster(paths) or not database.is_ready(paths):
+        return
+    homeserver = find_homeserver(settings.server.software)
+    if database.has_database(paths, homeserver.user):
+        _choose(paths, homeserver)
 
 
 def _choose(paths: Paths, homeserver: Homeserver) -> Form:

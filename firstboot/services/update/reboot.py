@@ -26,6 +26,7 @@ from services import slots
 from services.health import stages
 from services.health.verdict import measure_baseline
 from services.slots import SlotStatus
+from services.snapshots.making import check_room
 from services.units import Units
 from services.update import kept
 from services.update.gates import check_slots, check_space
@@ -65,6 +66,7 @@ class Trial:
         require_installed(self.paths, state, self.rauc)
         check_space(self.paths.data)
         kept.keep(self.paths)
+        check_room(self.paths)
         with progress("Measuring what works now"):
             baseline = self.measure(self.paths)
         trial = replace(
