@@ -21,7 +21,9 @@ from vm.updated import MESSAGE, Updated
 from vm.updateserver import UpdateServer
 from vm.wizard import PAGE_SECONDS, PASSWORD
 
-pytestmark = [pytest.mark.vm, pytest.mark.timeout(3000)]
+# Not in CI yet: RAUC 1.13 cannot read how kernels from 6.19 on tell the state of a dm-verity device
+# ("V -", it expects "V"), so nothing is installed on the device so far.
+pytestmark = [pytest.mark.vm, pytest.mark.long, pytest.mark.timeout(3000)]
 
 OLD, NEW = "1.0.0", "1.1.0"
 INSTALLED = "installed"
