@@ -36,10 +36,11 @@ Tool = Callable[..., str]
 
 @pytest.fixture(scope="session")
 def workshop(context: Context) -> Iterator[Path]:
-    """build/image-tests: gone after the tests."""
+    """build/image-tests, one for each process that runs tests: gone after them."""
     if os.geteuid() != 0:
         pytest.fail("the image tier needs root: files keep their owners when they are taken out")
-    directory = context.build / "image-tests"
+    process = os.environ.get("PYTEST_XDIST_WORKER", "main")
+    directory = context.build / f"image-tests-{process}"
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir()
     yield directory
