@@ -41,6 +41,9 @@ CAUSES: tuple[tuple[str, type[HearthError], str], ...] = (
     ("verify error", SignatureError, "get the bundle from its publisher again"),
     ("compatible", ConfigError, "it was made for another kind of device"),
     ("no space left", DiskFullError, "make room: df -h /data"),
+    # Not the bundle's fault: RAUC before 1.15.1 with a kernel from 6.19 on.
+    ("unexpected dm-verity status 'v ", ConfigError,
+     "RAUC on this appliance does not understand its kernel; flash a newer image"),
     ("verity", ImageError, "the bundle is damaged: get it again"),
     ("squashfs", ImageError, "the bundle is damaged: get it again"),
     ("input/output error", ImageError,

@@ -227,6 +227,11 @@ def test_a_real_rauc_uses_the_back_end(service: Service) -> None:
         ("Failed updating slot: No space left on device", DiskFullError),
         ("Failed to configure nbd device: ...", NetworkError),
         ("Failed mounting bundle: squashfs is damaged", ImageError),
+        # Seen in the booted image: the bundle is good.
+        (
+            "Failed mounting bundle: Unexpected dm-verity status 'V -' (instead of '\\0')",
+            ConfigError,
+        ),
         ("", CommandError),
         ("Call failed:\n\n  two\n lines ", CommandError),
     ],
