@@ -22,7 +22,7 @@ from imagebuild.kernel import ensure_kernel
 from imagebuild.manifest import write_manifest, write_sbom
 from imagebuild.overlay import ensure_device, trusted_keyring
 from imagebuild.packages import PackageSet, download, load_lock, resolve, save_lock
-from imagebuild.programs import ensure_dendrite, ensure_synapse
+from imagebuild.programs import ensure_dendrite, ensure_rauc_patch, ensure_synapse
 from imagebuild.rootfs import make_packages_layer
 from imagebuild.summary import Summary
 from imagebuild.tools import ensure_tools
@@ -89,6 +89,7 @@ def make_layers(context: Context, packages: PackageSet) -> list[Path]:
         lambda: ensure_dendrite(context),
         lambda: ensure_kernel(context, packages),
         lambda: ensure_synapse(context),
+        lambda: ensure_rauc_patch(context),
     ]
     with ThreadPoolExecutor(2) as pool:
         futures: list[Future[Path]] = [pool.submit(make) for make in makers]

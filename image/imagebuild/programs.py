@@ -1,4 +1,4 @@
-"""Programs that do not come from Debian: Synapse from PyPI, Dendrite from its Go module.
+"""What does not come from Debian: Synapse from PyPI, Dendrite from its Go module, a patch for RAUC.
 
 Each is a layer of its own, pinned by its lock file with hashes, laid at /usr/lib/hearth/NAME.
 """
@@ -140,3 +140,28 @@ def compile_go(
     if result.returncode != 0:
         message = f"{name} could not be built:\n{log.read_text()[-600:].strip()}"
         raise CommandError(message, hint=f"the whole log is {log}")
+
+
+def ensure_rauc_patch(context: Context) -> Path:
+    """What verity_status.c says: RAUC's service loads it until Debian's understands the kernel."""
+    directory = context.recipe.source / "image/profiles/rauc"
+    key = hash_inputs(GENERATION, hash_files([directory], base=directory))
+    return ensure_layer(
+        context.layers,
+        "rauc-patch",
+        key,
+        lambda target: _build_rauc_patch(context, target, directory),
+        title="Compiling the patch for RAUC",
+    )
+
+
+def _build_rauc_patch(context: Context, target: Path, directory: Path) -> None:
+    output = target / "usr/lib/hearth/rauc"
+    output.mkdir(parents=True)
+    sandbox = inside(context.tools, binds=[(output, "/opt")], read_only=[(directory, "/media")])
+    flags = ["-std=c17", "-O2", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", "-s"]
+    flags += ["-Wl,-z,relro,-z,now", "-Wl,--build-id=none"]
+    run(
+        [*sandbox, "aarch64-linux-gnu-gcc", *flags,
+         "-o", "/opt/verity_status.so", "/media/verity_status.c"]
+    )  # fmt: skip

@@ -25,17 +25,25 @@ PACKAGES = (
     "fdisk", "e2fsprogs", "dosfstools", "mtools", "u-boot-tools", "device-tree-compiler", "cpio",
     "zstd", "xz-utils", "bmap-tools", "squashfs-tools", "golang-go", "ca-certificates", "rauc",
     "libarchive13t64",  # mke2fs opens it to read a tar archive
+    "gcc-aarch64-linux-gnu",  # arm64's own compiler has this name, too
     # running them
     "qemu-user", "qemu-system-arm", "qemu-utils", "u-boot-qemu", "ipxe-qemu-",
 )  # fmt: skip
+# The C library's headers for arm64, by the host's architecture.
+HEADERS = {"amd64": "libc6-dev-arm64-cross", "arm64": "libc6-dev"}
 GENERATION = 1  # raise it when the way of making the tree changes
+
+
+def tree_key(suite: str, architecture: str) -> str:
+    """The hash of all that decides what is in the tree."""
+    return hash_inputs(GENERATION, (*PACKAGES, HEADERS[architecture]), suite, architecture)
 
 
 def ensure_tools(context: Context) -> Path:
     """Make the tree when it is not there; returns its path (context.tools links to it)."""
     recipe = context.recipe
     architecture = debian_architecture()
-    key = hash_inputs(GENERATION, PACKAGES, recipe.profile.suite, architecture)
+    key = tree_key(recipe.profile.suite, architecture)
     tree = ensure_layer(
         context.layers,
         "tools",
@@ -52,12 +60,13 @@ def ensure_tools(context: Context) -> Path:
 def _make(context: Context, target: Path, architecture: str) -> None:
     mirrors = find_mirrors(context.recipe.profile.suite, mirror=context.recipe.mirror)
     sources = source_lines(mirrors, architecture)
+    packages = ",".join((*PACKAGES, HEADERS[architecture]))
     log = context.logs / "tools.log"
     with log.open("w") as output:
         result = run(
             ["mmdebstrap", "--variant=extract", "--mode=root", "--format=directory",
              "--aptopt=APT::Install-Recommends false", "--aptopt=Acquire::Languages none",
-             f"--include={','.join(PACKAGES)}", context.recipe.profile.suite, target, "-"],
+             f"--include={packages}", context.recipe.profile.suite, target, "-"],
             input=sources, check=False,
         )  # fmt: skip
         output.write(result.stdout + result.stderr)

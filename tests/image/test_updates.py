@@ -51,6 +51,18 @@ def test_rauc_does_not_start_by_itself(slot: Path) -> None:
     assert "SystemdService=rauc.service" in service
 
 
+def test_rauc_is_patched_for_as_long_as_it_needs_it(slot: Path) -> None:
+    """Debian's rauc from 1.15.1 on reads the kernel's answer itself (verity_status.c)."""
+    status = (slot / "var/lib/dpkg/status").read_text()
+    found = re.search(r"^Package: rauc\n(?:.+\n)*?Version: (\d+)\.(\d+)", status, flags=re.M)
+    assert found, "rauc is a package of the image"
+    assert (int(found[1]), int(found[2])) < (1, 15), "remove image/profiles/rauc and its layer"
+    unit = (slot / "etc/systemd/system/rauc.service.d/hearth.conf").read_text()
+    library = re.search(r"^Environment=LD_PRELOAD=/(\S+)$", unit, flags=re.M)
+    assert library, "systemd sets it"
+    assert (slot / library[1]).read_bytes()[18:20] == b"\xb7\x00", "ELF's e_machine: AArch64"
+
+
 def test_rauc_is_caged(in_tools: Tool) -> None:
     in_tools("systemd-analyze security --offline=true --root=/media --no-pager"
              f" --threshold={RAUC_LIMIT} rauc.service")  # fmt: skip
