@@ -133,14 +133,14 @@ class Guest:
             with error:
                 return error.code, error.read()
 
-    def wait_for_pages(self, *, seconds: float = BOOT_SECONDS) -> None:
-        """Until the wizard (or whatever page is due) answers."""
+    def wait_for_pages(self, *, seconds: float = BOOT_SECONDS, each: float = 10) -> None:
+        """Until the wizard (or whatever page is due) answers; ``each`` is for one request."""
 
         def answers() -> bool:
             assert self.machine is not None
             self.machine.check_running()
             try:
-                return self.get("/claim", seconds=10)[0] == 200
+                return self.get("/claim", seconds=each)[0] == 200
             except OSError:
                 return False
 
