@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 import pytest
 from playwright.sync_api import Browser
@@ -10,6 +10,8 @@ from playwright.sync_api import Browser
 from imagebuild.context import Context
 from vm.guest import CLAIM_CODE, Guest, make_directory
 from vm.wizard import Wizard, chromium
+
+SERIAL_SHOWN = 4000  # characters
 
 
 @pytest.fixture(scope="session")
@@ -45,3 +47,19 @@ def provision(guest: Guest, browser: Browser, software: str, *, javascript: bool
         guest.save_journal(f"failed-{software}")
         raise
     return wizard
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Beside a failure, the end of what each machine said: CI keeps nothing but what is printed."""
+    report = yield
+    if report.failed:
+        fixtures = getattr(item, "funcargs", {})
+        guests = [value for value in fixtures.values() if isinstance(value, Guest)]
+        for guest in guests:
+            if guest.machine is not None:
+                title = f"serial console of {guest.directory.name}"
+                report.sections.append((title, guest.serial[-SERIAL_SHOWN:]))
+    return report
