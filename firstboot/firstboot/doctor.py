@@ -14,7 +14,7 @@ from appliance.paths import Paths
 from appliance.settings import Settings, load_settings
 from appliance.state import Phase, load_state
 from appliance.tables import to_table
-from services.health import CHECKS
+from services.health.checks import CHECKS
 from services.health.result import Check, CheckResult, Examination, Verdict, failed
 from services.units import SystemdUnits, Units
 

@@ -31,7 +31,6 @@ from firstboot.update_plan import (
     plan,
 )
 from services import slots
-from services.health.verdict import measure_baseline
 from services.moment import read_boot_id
 from services.results import load_result, save_result
 from services.snapshots.ageing import age
@@ -44,7 +43,7 @@ from services.update.keyring import write_keyring
 from services.update.lock import update_lock
 from services.update.machine import read_machine
 from services.update.rauc import Rauc, is_url
-from services.update.reboot import Trial, is_only_on_record, is_waiting_for_restart
+from services.update.reboot import Trial, is_only_on_record, is_waiting_for_restart, measure_now
 from services.update.state import add_outcome, load_history, load_update, rolled_back, save_update
 from services.update.window import is_in
 
@@ -68,7 +67,7 @@ class Desk:
     units: Units = field(default_factory=SystemdUnits)
     restart: Callable[[], None] = field(default_factory=lambda: SystemHost().reboot)
     fetch: channel.Fetch = fetch.fetch
-    measure: Callable[[Paths], Baseline] = measure_baseline
+    measure: Callable[[Paths], Baseline] = measure_now
     boot_id: Callable[[], str] = read_boot_id
     report: Report = lambda state: None
     hand_over: Callable[[], None] | None = None

@@ -24,7 +24,6 @@ from appliance.paths import Paths
 from appliance.update import Baseline, Stage, UpdateState
 from services import slots
 from services.health import stages
-from services.health.verdict import measure_baseline
 from services.slots import SlotStatus
 from services.snapshots.making import check_room
 from services.units import Units
@@ -35,6 +34,13 @@ from services.update.rauc import Rauc
 from services.update.state import load_update, save_update
 
 
+def measure_now(paths: Paths) -> Baseline:
+    """The baseline. All of the checks are only loaded here: most calls do not come so far."""
+    from services.health.verdict import measure_baseline
+
+    return measure_baseline(paths)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Trial:
     """``restart`` asks for the machine's restart and returns at once; tests stay on the ground."""
@@ -43,7 +49,7 @@ class Trial:
     restart: Callable[[], None]
     rauc: Rauc = field(default_factory=Rauc)
     clock: WallClock = time
-    measure: Callable[[Paths], Baseline] = measure_baseline
+    measure: Callable[[Paths], Baseline] = measure_now
 
     def begin(self) -> UpdateState:
         """Raises HearthError; then everything is as before, and the reason is in the state."""

@@ -14,7 +14,7 @@ from appliance.errors import NetworkError
 from appliance.paths import Paths
 from appliance.state import Phase, State, save_state
 from firstboot.doctor import Report, run, show_report
-from services.health import CHECKS
+from services.health.checks import CHECKS
 from services.health.result import CheckResult, Examination, Verdict, failed, passed, warned
 from unit.services.appliance_files import RecordedUnits, make_appliance
 
