@@ -32,26 +32,40 @@ INSPECT_SECONDS = 180  # a slow line, and RAUC tries five times
 INSTALLING, IDLE = "installing", "idle"
 PREFIX = "Call failed: "
 
-# What RAUC (src/signature.c, src/install.c, src/bundle.c) and OpenSSL say, in lower case; the first
-# that fits counts.
-CAUSES: tuple[tuple[str, type[HearthError], str], ...] = (
-    ("certificate revoked", SignatureError,
-     "its publisher has revoked this key: wait for a bundle that is signed anew"),
-    ("signature", SignatureError, "get the bundle from its publisher again"),
-    ("verify error", SignatureError, "get the bundle from its publisher again"),
-    ("compatible", ConfigError, "it was made for another kind of device"),
-    ("no space left", DiskFullError, "make room: df -h /data"),
-    # Not the bundle's fault: RAUC before 1.15.1 with a kernel from 6.19 on.
-    ("unexpected dm-verity status 'v ", ConfigError,
-     "RAUC on this appliance does not understand its kernel; flash a newer image"),
-    ("verity", ImageError, "the bundle is damaged: get it again"),
-    ("squashfs", ImageError, "the bundle is damaged: get it again"),
-    ("input/output error", ImageError,
-     "the download broke off, the bundle is damaged, or the card is worn out"),
-    ("nbd", NetworkError, "the server does not hand it out; it is tried again"),
-    ("http", NetworkError, "the server does not hand it out; it is tried again"),
-    ("opening bundle", ImageError, "is the file there, and a bundle?"),
-    ("bundle format", ImageError, "is the file there, and a bundle?"),
+
+@dataclass(frozen=True)
+class Cause:
+    """``words``: part of what RAUC (src/signature.c, install.c, bundle.c) or OpenSSL says, in lower
+    case; ``meaning``: what the owner is told of it.
+    """
+
+    words: str
+    kind: type[HearthError]
+    meaning: str
+    hint: str
+
+
+AGAIN = "get it from its publisher again"
+# The first that fits counts.
+CAUSES = (
+    Cause("certificate revoked", SignatureError, "its publisher has revoked the bundle's key",
+          "wait for a bundle that is signed anew"),
+    Cause("signature size", ImageError, "the bundle is cut short, or is none", AGAIN),
+    Cause("signature", SignatureError, "the bundle is not signed by the publisher", AGAIN),
+    Cause("verify error", SignatureError, "the bundle is not signed by the publisher", AGAIN),
+    Cause("compatible", ConfigError, "the bundle is for another kind of device",
+          "updates for this one come by themselves"),
+    Cause("no space left", DiskFullError, "there is no room for the update", "df -h /data"),
+    Cause("verity", ImageError, "the bundle is damaged", AGAIN),
+    Cause("squashfs", ImageError, "the bundle is damaged", AGAIN),
+    Cause("input/output error", ImageError,
+          "the bundle is damaged, the download broke off, or the card is worn out", AGAIN),
+    Cause("nbd", NetworkError, "the server does not hand the bundle out",
+          "it is tried again by itself"),
+    Cause("http", NetworkError, "the server does not hand the bundle out",
+          "it is tried again by itself"),
+    Cause("opening bundle", ImageError, "the bundle cannot be read", "is the file there?"),
+    Cause("bundle format", ImageError, "this is no bundle", "is it the right file?"),
 )  # fmt: skip
 
 
@@ -159,9 +173,9 @@ def explain(text: str) -> HearthError:
     """What RAUC said, as an error of the kind that it is."""
     said = " ".join(text.strip().removeprefix(PREFIX).split()) or "no reason was given"
     lower = said.lower()
-    for words, kind, hint in CAUSES:
-        if words in lower:
-            return kind(f"RAUC: {said}", hint=hint)
+    for cause in CAUSES:
+        if cause.words in lower:
+            return cause.kind(f"{cause.meaning} (RAUC: {said})", hint=cause.hint)
     return CommandError(f"RAUC: {said}", hint="look at: journalctl -u rauc")
 
 

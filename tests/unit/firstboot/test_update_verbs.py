@@ -116,7 +116,7 @@ def test_a_refused_bundle_is_one_sentence(terminal: Terminal) -> None:
     url = f"{terminal.server.url}/releases/1.1/hearth.raucb"
     terminal.bench.bundle(url, error="signature verification failed: Verify error: revoked")
     said = terminal.type("install", code=18)
-    assert said.splitlines()[-2].startswith("error: RAUC: signature verification failed")
+    assert said.splitlines()[-2].startswith("error: the bundle is not signed")
     assert "trouble:" in terminal.type()
 
 
