@@ -14,6 +14,7 @@ from services.disk import Disk
 
 OFFSET = 1024
 SIZE = 1024
+BLOCKS_AT, LOG_SIZE_AT, HIGH_AT = 0x4, 0x18, 0x150
 MAGIC_AT = 0x38
 MAGIC = b"\x53\xef"
 LABEL_AT = 0x78
@@ -34,6 +35,18 @@ def read_label(disk: Disk, start: int) -> str | None:
         return None
     label = block[LABEL_AT : LABEL_AT + LABEL_SIZE]
     return label.split(b"\0", 1)[0].decode("utf-8", "replace")
+
+
+def size_of(block: bytes) -> int | None:
+    """Bytes of the file system with this superblock; None when it is none."""
+    if len(block) < SIZE or block[MAGIC_AT : MAGIC_AT + 2] != MAGIC:
+        return None
+    low, log_size = (
+        struct.unpack_from("<I", block, 0x4)[0],
+        struct.unpack_from("<I", block, 0x18)[0],
+    )
+    (high,) = struct.unpack_from("<I", block, 0x150)
+    return int((high << 32) + low) * (1024 << log_size)
 
 
 def write_label(disk: Disk, start: int, label: str) -> None:

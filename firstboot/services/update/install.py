@@ -27,6 +27,7 @@ from appliance.update import Stage, UpdateState
 from services import slots
 from services.units import SystemdUnits, Units
 from services.update.gates import check_facts, check_slots, check_space
+from services.update.hashindex import prepare_indexes
 from services.update.machine import read_machine
 from services.update.rauc import BundleInfo, Progress, Rauc, explain
 from services.update.state import load_update, save_update
@@ -71,6 +72,7 @@ class Installer:
             self._refuse(before, wanted, error)
             raise
         state = self._begin(wanted, info)
+        prepare_indexes(self.paths, state.from_slot, state.slot, again=is_ours)
         try:
             self.rauc.install(wanted.source, state.transaction)
         except HearthError as error:

@@ -1,0 +1,75 @@
+"""The tables that save RAUC from reading both slots whole."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+import pytest
+
+from appliance.layout import MIB, SLOT_A
+from appliance.paths import Paths
+from appliance.run import run
+from services.slots import booted_disk
+from services.update.hashindex import BLOCK, NAME, NOTHING, UNKNOWN, prepare_indexes
+from unit.services.update.bench import make_bench
+
+SIZE = 8 * MIB + BLOCK
+
+
+@pytest.fixture
+def paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Paths:
+    """Slot A holds a file system, as flashed."""
+    slot = tmp_path / "slot.ext4"
+    with slot.open("wb") as file:
+        file.truncate(SIZE)
+    run(["mke2fs", "-q", "-t", "ext4", "-b", str(BLOCK), slot])
+    made = make_bench(tmp_path, monkeypatch).paths
+    with booted_disk(made).open("r+b") as disk:
+        os.pwrite(disk.fileno(), slot.read_bytes(), SLOT_A.start)
+    return made
+
+
+def index(paths: Paths, number: int) -> Path:
+    return paths.data / f"system/rauc/slot.rootfs.{number}" / UNKNOWN / NAME
+
+
+def test_a_flashed_slot_is_read_as_far_as_its_file_system(paths: Paths) -> None:
+    prepare_indexes(paths, "A", "B", again=False)
+    table = index(paths, 0).read_bytes()
+    with booted_disk(paths).open("rb") as disk:
+        content = os.pread(disk.fileno(), SIZE, SLOT_A.start)
+    assert len(table) == SIZE // BLOCK * 32
+    for number in (0, 7, 1024, SIZE // BLOCK - 1):
+        block = content[number * BLOCK : (number + 1) * BLOCK]
+        assert table[number * 32 : (number + 1) * 32] == hashlib.sha256(block).digest()
+    assert index(paths, 1).read_bytes() == NOTHING
+
+
+def test_what_an_interrupted_installation_wrote_is_looked_at(paths: Paths) -> None:
+    prepare_indexes(paths, "A", "B", again=False)
+    prepare_indexes(paths, "A", "B", again=True)
+    assert not index(paths, 1).exists()
+    assert index(paths, 0).exists()
+
+
+def test_a_table_of_raucs_own_is_left_alone(paths: Paths) -> None:
+    for number in (0, 1):
+        own = index(paths, number).parent.with_name("hash-0123") / NAME
+        own.parent.mkdir(parents=True)
+        own.write_bytes(b"RAUC's")
+    for again in (False, True):
+        prepare_indexes(paths, "A", "B", again=again)
+    assert not index(paths, 0).exists()
+    assert not index(paths, 1).exists()
+
+
+def test_without_a_file_system_rauc_reads_all_by_itself(
+    paths: Paths, caplog: pytest.LogCaptureFixture
+) -> None:
+    with booted_disk(paths).open("r+b") as disk:
+        os.pwrite(disk.fileno(), bytes(BLOCK), SLOT_A.start)
+    prepare_indexes(paths, "A", "B", again=False)
+    assert not index(paths, 0).exists()
+    assert "no file system" in caplog.text
