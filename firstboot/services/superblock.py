@@ -41,12 +41,10 @@ def size_of(block: bytes) -> int | None:
     """Bytes of the file system with this superblock; None when it is none."""
     if len(block) < SIZE or block[MAGIC_AT : MAGIC_AT + 2] != MAGIC:
         return None
-    low, log_size = (
-        struct.unpack_from("<I", block, 0x4)[0],
-        struct.unpack_from("<I", block, 0x18)[0],
+    low, log_size, high = (
+        int.from_bytes(block[at : at + 4], "little") for at in (BLOCKS_AT, LOG_SIZE_AT, HIGH_AT)
     )
-    (high,) = struct.unpack_from("<I", block, 0x150)
-    return int((high << 32) + low) * (1024 << log_size)
+    return ((high << 32) + low) * (1024 << log_size)
 
 
 def write_label(disk: Disk, start: int, label: str) -> None:
