@@ -53,6 +53,49 @@ class Verdict:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Init:
+    """Functions of init in a shell, with the e2fsck of the slot's own Debian release."""
+
+    tools: Path
+    work: Path
+
+    def label(self, device: Path) -> str:
+        return self._run('label_of "$1"', device)
+
+    def repair(self, data: Path) -> None:
+        """Raises UnsoundError where init would start without the data."""
+        call = 'data=ok; data_device=$1; repair_data; echo "$data"'
+        if (answer := self._run(call, data).strip()) != DataCondition.OK:
+            log = (self.work / "fsck").read_text()
+            raise UnsoundError(f"init takes the data for {answer}: {log}")
+
+    def _run(self, call: str, device: Path) -> str:
+        text = INIT.read_text().replace("/run/hearth", str(self.work))
+        functions = [found[0] for found in FUNCTIONS.finditer(text)]
+        # It looks at no watchdog here.
+        script = "\n".join(['in_slot() { "$@"; }', "alive() { :; }", *functions, call])
+        path = f"{self._programs()}:{os.environ['PATH']}"
+        return run(["sh", "-c", script, "sh", device], env={"PATH": path}).stdout
+
+    def _programs(self) -> Path:
+        directory = self.work / "bin"
+        program = directory / "e2fsck"
+        if not program.exists():
+            directory.mkdir()
+            program.write_text(f'#!/bin/sh\nexec {shlex.join(tool(self.tools, "e2fsck"))} "$@"\n')
+            program.chmod(0o755)
+        return directory
+
+
+def check_clean(tools: Path, data: Path) -> None:
+    """Raises UnsoundError."""
+    try:
+        run([*tool(tools, "e2fsck"), "-fn", data])
+    except CommandError as error:
+        raise UnsoundError(f"the data file system is not clean: {error.message}") from error
+
+
+@dataclass(frozen=True, kw_only=True)
 class Judge:
     """``tables``: the first sectors that a card may have; ``firmware``: bootfs as flashed.
 
@@ -64,6 +107,10 @@ class Judge:
     tables: tuple[bytes, ...]
     firmware: Files
     sound_bootfs: set[bytes]
+
+    @property
+    def _init(self) -> Init:
+        return Init(tools=self.tools, work=self.work)
 
     def judge(self, card: Path) -> Verdict:
         """Go on from this card as its next boot would. Raises UnsoundError."""
@@ -77,7 +124,7 @@ class Judge:
         if kept and identity(card) != before:
             raise UnsoundError("the data file system was made anew, and it was in use")
         with self._data_of(card) as data:
-            self._check_clean(data)
+            check_clean(self.tools, data)
             return Verdict(kept=kept, files=self._read_ext4(data))
 
     def _mount_data(self, card: Path) -> bool:
@@ -98,14 +145,11 @@ class Judge:
             superblock = disk.read(DATA.start, BLOCK)
         device = self.work / "superblock"
         device.write_bytes(superblock)
-        return self._run_init('label_of "$1"', device) == DATA.label
+        return self._init.label(device) == DATA.label
 
     def _repair(self, card: Path) -> None:
         with self._data_of(card) as data:
-            call = 'data=ok; data_device=$1; repair_data; echo "$data"'
-            if (answer := self._run_init(call, data).strip()) != DataCondition.OK:
-                log = (self.work / "fsck").read_text()
-                raise UnsoundError(f"init takes the data for {answer}: {log}")
+            self._init.repair(data)
             with data.open("rb") as source, card.open("r+b") as target:
                 for first, stop in data_ranges(source.fileno(), 0, data.stat().st_size):
                     block = os.pread(source.fileno(), stop - first, first)
@@ -118,35 +162,12 @@ class Judge:
         if found.data is not DataCondition.OK:
             raise UnsoundError(f"preparing the card ended in {found.data}: {found.data_detail}")
 
-    def _run_init(self, call: str, device: Path) -> str:
-        """Functions of init in a shell, with the e2fsck of the slot's own Debian release."""
-        text = INIT.read_text().replace("/run/hearth", str(self.work))
-        functions = [found[0] for found in FUNCTIONS.finditer(text)]
-        script = "\n".join(['in_slot() { "$@"; }', *functions, call])
-        path = f"{self._programs()}:{os.environ['PATH']}"
-        return run(["sh", "-c", script, "sh", device], env={"PATH": path}).stdout
-
-    def _programs(self) -> Path:
-        directory = self.work / "bin"
-        program = directory / "e2fsck"
-        if not program.exists():
-            directory.mkdir()
-            program.write_text(f'#!/bin/sh\nexec {shlex.join(tool(self.tools, "e2fsck"))} "$@"\n')
-            program.chmod(0o755)
-        return directory
-
     @contextmanager
     def _data_of(self, card: Path) -> Iterator[Path]:
         data = self.work / "data.img"
         copy_region(card, data, start=DATA.start, end=card.stat().st_size)
         yield data
         data.unlink()
-
-    def _check_clean(self, data: Path) -> None:
-        try:
-            run([*tool(self.tools, "e2fsck"), "-fn", data])
-        except CommandError as error:
-            raise UnsoundError(f"the data file system is not clean: {error.message}") from error
 
     def _read_ext4(self, data: Path) -> Files:
         with tempfile.TemporaryDirectory(dir=self.work) as directory:

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import json
+import shutil
 import ssl
 import threading
 import time
 import tomllib
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from playwright.sync_api import Browser
 
 from appliance.deadline import wait_until
+from imagebuild.vm import make_card
+from unit.services.card import copy_card
 from vm.conftest import provision
 from vm.guest import Guest
 from vm.matrix import Person, converse, history, register, resolving, talk
@@ -26,7 +30,6 @@ MESSAGE = "from before the update"
 VERDICT_MINUTES = 3
 # Three attempts at worst, each with the wait for a watchdog, and the old slot's own start.
 OUTCOME_SECONDS = 900
-SLOT_B = "/dev/vda3"
 SHORT_VERDICT = f"""
 from dataclasses import replace
 from appliance.paths import Paths
@@ -46,7 +49,6 @@ class Updated(Guest):
 
     room: str = ""
     url_outside: str = ""
-    outages: list[float] = field(default_factory=list)
 
     def set_up(self, browser: Browser) -> None:
         """By the wizard, with Dendrite: it starts in seconds where Synapse takes minutes."""
@@ -62,7 +64,7 @@ class Updated(Guest):
         self.ssh("python3", "-c", SHORT_VERDICT)
 
     @property
-    def certificate(self) -> Any:
+    def certificate(self) -> Path:
         return self.directory / "authority.pem"
 
     def _person(self, name: str) -> Person:
@@ -103,6 +105,17 @@ class Updated(Guest):
     def boot_id(self) -> str:
         return self.ssh("cat", "/proc/sys/kernel/random/boot_id", check=False, seconds=60).strip()
 
+    @contextmanager
+    def in_1970(self) -> Iterator[None]:
+        """As a Pi without a battery and without a time server."""
+        self.ssh("systemctl", "stop", "systemd-timesyncd")
+        self.ssh("date", "--set", "@86400")
+        try:
+            yield
+        finally:
+            self.ssh("date", "--set", f"@{time.time():.0f}")
+            self.ssh("systemctl", "start", "systemd-timesyncd")
+
     def restart_into_update(self) -> None:
         self.ssh("systemctl", "start", "--no-block", "hearth-update-restart.service")
 
@@ -121,10 +134,28 @@ class Updated(Guest):
 
         return wait_until(newest, seconds=OUTCOME_SECONDS, what="the update's end", every=3)
 
-    def broken(self, script: str) -> None:
-        """Change the other slot, which is slot B, from this one."""
-        self.ssh("sh", "-ec", f"mkdir -p /run/b; mount {SLOT_B} /run/b; cd /run/b; {script}")
-        self.ssh("sh", "-ec", "umount /run/b; sync")
+    def check_well(self, *, version: str, slot: str) -> None:
+        """Runs ``version``, which is committed; no update is going on, and nothing has failed."""
+        status = self.update()
+        assert (status["version"], status["update"]["stage"]) == (version, "idle")
+        slots = status["slot"]
+        assert (slots["booted"], slots["primary"]) == (slot, slot)
+        assert (slots["committed"], slots["valid_copies"]) == (True, 2)
+        assert self.ssh("systemctl", "--failed", "--no-legend").strip() == ""
+
+    def twin(self, name: str, card: Path, change: Callable[[Path], None]) -> Updated:
+        """The same appliance from a copy of ``card``, to which ``change`` is done first."""
+        directory = self.directory.parent / name
+        directory.mkdir()
+        for key in ("id_ed25519", "id_ed25519.pub", "authority.pem"):
+            shutil.copy2(self.directory / key, directory / key)
+        twin = Updated(self.context, directory, room=self.room)
+        twin.image = copy_card(card, directory / "card.img")
+        change(twin.image)
+        make_card(self.context.tools.resolve(), twin.image, twin.card)
+        host = self.url_outside.removeprefix("https://").partition(":")[0]
+        twin.url_outside = f"https://{host}:{twin.https}"
+        return twin
 
     @contextmanager
     def watching(self) -> Iterator[Outage]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -91,10 +93,26 @@ class UpdateServer:
             self._process.wait(20)
             self._process = None
 
+    @contextmanager
+    def saying(self, lines: str) -> Iterator[None]:
+        """For a while, with other lines in the server block of nginx.conf."""
+        usual = self.server
+        self._restart(lines)
+        try:
+            yield
+        finally:
+            self._restart(usual)
+
+    def _restart(self, lines: str) -> None:
+        self.stop()
+        self.server = lines
+        self.start()
+
     def asked(self, *, since: float = 0) -> list[Asked]:
         """Every request that was answered, in order."""
-        rows = (line.split(maxsplit=4) for line in (self.work / "access.log").open())
-        every = [Asked(float(at), int(status), int(received), int(sent), path.strip())
+        lines = (self.work / "access.log").read_text().splitlines()
+        rows = (line.split(maxsplit=4) for line in lines)
+        every = [Asked(float(at), int(status), int(received), int(sent), path)
                  for at, status, received, sent, path in rows]  # fmt: skip
         return [one for one in every if one.at >= since]
 

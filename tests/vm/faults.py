@@ -1,0 +1,69 @@
+"""What can be wrong with a new version, done to slot B of a card that is about to start it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from appliance.layout import SLOT_B
+from appliance.run import run
+from vm.powercut import INIT
+
+
+@dataclass(frozen=True)
+class Fault:
+    """``script`` runs in the root of slot B; ``reason`` must be part of what the owner is told."""
+
+    script: str
+    reason: str
+
+
+FAULTS = {
+    "no-init": Fault("rm -f usr/lib/systemd/systemd usr/sbin/init", "start"),
+    "homeserver": Fault(
+        "printf '#!/bin/sh\\nexec sleep infinity\\n' > usr/lib/hearth/dendrite/dendrite",
+        "homeserver",
+    ),
+    "panic": Fault("echo nothing > boot/initramfs", "start"),
+    # The watchdog is armed; then init waits for ever.
+    "hang-early": Fault('cat "$HANGING_INIT" >> boot/initramfs', "start"),
+    "unit": Fault(
+        "printf '[Service]\\nExecStart=/bin/false\\n' > etc/systemd/system/broken.service;"
+        "ln -s ../broken.service etc/systemd/system/multi-user.target.wants/", "broken.service",
+    ),
+    "pages": Fault("rm usr/lib/python3/dist-packages/setup_ui/app.py", "pages"),
+    "network": Fault("ln -sf /dev/null etc/systemd/system/systemd-networkd.service", "network"),
+    "hang": Fault(
+        "printf '[Unit]\\nDefaultDependencies=no\\n[Service]\\nExecStart=/bin/kill -SEGV 1\\n'"
+        " > etc/systemd/system/hang.service;"
+        "ln -s ../hang.service etc/systemd/system/sysinit.target.wants/", "start",
+    ),
+}  # fmt: skip
+
+
+def break_slot(card: Path, script: str) -> None:
+    """Mounted in a namespace of its own, so that nothing stays mounted (needs root)."""
+    place = card.parent / "slot-b"
+    place.mkdir(exist_ok=True)
+    hanging = card.parent / "hanging.cpio"
+    hanging.write_bytes(hanging_init())
+    options = f"loop,offset={SLOT_B.start},sizelimit={SLOT_B.size}"
+    run(
+        ["unshare", "--mount", "--propagation", "private", "sh", "-ec",
+         f'mount -t ext4 -o {options} "$1" "$2"; cd "$2"; {script}\nsync', "sh", card, place],
+        env={"HANGING_INIT": str(hanging)},
+    )  # fmt: skip
+
+
+def hanging_init() -> bytes:
+    """To follow an initramfs: of two files with one name the kernel takes the later one."""
+    before, mark, _ = INIT.read_text().partition("\nload_modules\n")
+    assert mark, "init has changed"
+    return pack("init", f"{before}{mark}sleep 1000000\n".encode()) + pack("TRAILER!!!", b"")
+
+
+def pack(name: str, content: bytes) -> bytes:
+    """A file of a cpio archive (cpio(5), "New ASCII Format")."""
+    fields = [1, 0o100755, 0, 0, 1, 0, len(content), 0, 0, 0, 0, len(name) + 1, 0]
+    head = "070701" + "".join(f"{field:08X}" for field in fields) + name + "\0"
+    return b"".join(part.ljust(-(-len(part) // 4) * 4, b"\0") for part in (head.encode(), content))
