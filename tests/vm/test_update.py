@@ -11,13 +11,15 @@ import random
 import shutil
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, expect
 
-from appliance.layout import BOOTFS, DATA, SLOT_B, Partition
+from appliance.deadline import wait_until
+from appliance.layout import BOOTFS, DATA, SLOT_B, STATE_OFFSETS, STATE_SIZE, Partition
+from appliance.slotstate import newest, read_copies, write_next
 from imagebuild.context import Context
 from vm.faults import FAULTS, break_slot
 from vm.guest import BOOT_SECONDS, make_directory
@@ -34,7 +36,7 @@ from vm.wizard import PAGE_SECONDS, PASSWORD
 
 pytestmark = [pytest.mark.vm, pytest.mark.timeout(3000)]
 
-OLD, NEW = "1.0.0", "1.1.0"
+OLD, NEW, NEXT = "1.0.0", "1.1.0", "1.2.0"
 DENDRITE_KEY = "/data/homeserver/dendrite/signing.key"
 CHECK_MOST = 2000  # bytes, there and back
 SHARE_MOST = 0.12
@@ -255,9 +257,7 @@ def tried(recorded: Recorded) -> Path:
 @some_of(FAULTS)
 def test_what_is_bad_is_undone(home: Updated, tried: Path, times: Times, name: str) -> None:
     fault = FAULTS[name]
-    guest = home.twin(name, tried, lambda card: break_slot(card, fault.script))
-    guest.start()
-    try:
+    with home.twin(name, tried, lambda card: break_slot(card, fault.script)).running() as guest:
         with times.part(f"{name}: undone"):
             outcome = guest.wait_for_outcome(1)
         print(f"{name}: {outcome['reason']}")
@@ -266,9 +266,48 @@ def test_what_is_bad_is_undone(home: Updated, tried: Path, times: Times, name: s
         assert fault.reason in outcome["reason"].lower()
         guest.check_well(version=OLD, slot="A")
         assert MESSAGE in guest.messages()
-    finally:
-        guest.save_journal("last")
-        guest.stop()
+
+
+@pytest.fixture(scope="module")
+def updated(recorded: Recorded) -> Path:
+    """The card after the update, switched off."""
+    return recorded.card(len(recorded.entries), recorded.directory / "updated.img")
+
+
+@pytest.mark.parametrize(
+    "damaged", [pytest.param(1, id="newer"), pytest.param(2, id="both", marks=pytest.mark.long)]
+)
+def test_a_damaged_slot_state_changes_nothing(home: Updated, updated: Path, damaged: int) -> None:
+    """With one copy the other counts; without any, slot A starts, and sends back to slot B."""
+
+    def spoil(card: Path) -> None:
+        copies = read_copies(card)
+        newer_first = sorted((0, 1), key=lambda number: copies[number] != newest(copies))
+        with card.open("r+b") as file:
+            for number in newer_first[:damaged]:
+                file.seek(STATE_OFFSETS[number])
+                file.write(random.Random(number).randbytes(STATE_SIZE))
+
+    with home.twin(f"damaged-{damaged}", updated, spoil).running() as guest:
+        guest.wait_for_version(NEW)
+        wait_until(lambda: guest.update()["slot"]["committed"], seconds=BOOT_SECONDS,
+                   what="slot B's new proof", every=5)  # fmt: skip
+        guest.check_well(version=NEW, slot="B")
+        assert MESSAGE in guest.messages()
+
+
+@pytest.mark.long
+def test_two_bad_slots_leave_a_page_that_helps(home: Updated, updated: Path) -> None:
+    def use_up(card: Path) -> None:
+        state = newest(read_copies(card))
+        assert state is not None
+        write_next(card, replace(state, left={"A": 0, "B": 0}))
+
+    with home.twin("rescue", updated, use_up).running() as guest:
+        wait_until(guest.is_rescued, seconds=BOOT_SECONDS, what="the page of rescue mode", every=2)
+        guest.wait_for_ssh()
+        assert "rescue=1" in guest.ssh("cat", "/run/hearth/boot")
+        assert "slot=B" in guest.ssh("cat", "/run/hearth/boot")
 
 
 def test_power_cuts_leave_one_system_or_the_other(
@@ -297,18 +336,39 @@ def test_a_power_cut_for_real(home: Updated, recorded: Recorded, times: Times) -
     """In the middle of the first start of the new version, which is then tried again."""
     position = (recorded.tried() + recorded.states[-1][0]) // 2
     card = recorded.card(position, recorded.directory / "cut.img")
-    guest = home.twin("cut", card, lambda card: None)
-    card.unlink()
-    guest.start()
-    try:
+    with home.twin("cut", card, lambda card: None).running() as guest:
         with times.part("a power cut in the trial"):
             outcome = guest.wait_for_outcome(1)
         assert (outcome["result"], outcome["version"]) == ("committed", NEW)
         guest.check_well(version=NEW, slot="B")
         assert MESSAGE in guest.messages()
-    finally:
-        guest.save_journal("last")
-        guest.stop()
+
+
+@pytest.mark.long
+def test_an_orderly_restart_in_the_trial_costs_no_attempt(home: Updated, tried: Path) -> None:
+    with home.twin("orderly", tried, lambda card: None).running() as guest:
+        guest.wait_for_version(NEW)
+        before = guest.update()["slot"]["left"]["B"]
+        guest.reboot()
+        assert guest.update()["slot"]["left"]["B"] == before
+        assert guest.wait_for_outcome(1)["result"] == "committed"
+
+
+@pytest.mark.long
+def test_the_next_update_leads_back_to_slot_a(
+    home: Updated, shop: Shop, updated: Path, times: Times
+) -> None:
+    shop.workshop.publish(shop.workshop.bundle(shop.workshop.build(NEXT)))
+    with home.twin("back", updated, lambda card: None).running() as guest:
+        guest.wait_for_version(NEW)
+        assert guest.update("check")["offer"]["facts"]["version"] == NEXT
+        with times.part("installing once more"):
+            assert guest.update("install")["slot"] == "A"
+        guest.restart_into_update()
+        outcome = guest.wait_for_outcome(2)
+        assert (outcome["result"], outcome["version"]) == ("committed", NEXT)
+        guest.check_well(version=NEXT, slot="A")
+        assert MESSAGE in guest.messages()
 
 
 def test_a_card_flashed_over_comes_back_with_its_owners_password(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import ssl
+import subprocess
 import threading
 import time
 import tomllib
@@ -13,7 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from playwright.sync_api import Browser
 
@@ -156,6 +157,35 @@ class Updated(Guest):
         host = self.url_outside.removeprefix("https://").partition(":")[0]
         twin.url_outside = f"https://{host}:{twin.https}"
         return twin
+
+    @contextmanager
+    def running(self) -> Iterator[Self]:
+        self.start()
+        try:
+            yield self
+        finally:
+            self.save_journal("last")
+            self.stop()
+
+    def wait_for_version(self, version: str) -> None:
+        """Until hearthctl answers, and says that this runs; there may be a restart before."""
+
+        def runs() -> bool:
+            try:
+                return self.update()["version"] == version
+            except (AssertionError, ValueError, subprocess.TimeoutExpired):
+                return False
+
+        wait_until(runs, seconds=OUTCOME_SECONDS, what=f"version {version}", every=3)
+
+    def is_rescued(self) -> bool:
+        """Whether the start page is that of rescue mode."""
+        assert self.machine is not None
+        self.machine.check_running()
+        try:
+            return b"This Hearth needs you" in self.get("/", seconds=30)[1]
+        except OSError:
+            return False
 
     @contextmanager
     def watching(self) -> Iterator[Outage]:
