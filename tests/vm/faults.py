@@ -5,9 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from appliance.layout import SLOT_B
+from appliance.layout import SLOT_B, Partition
 from appliance.run import run
 from vm.powercut import INIT
+
+# The kernel looks for another archive where the first ends, at a multiple of four bytes.
+APPEND = "truncate --size=%4 boot/initramfs; >> boot/initramfs cat "
 
 
 @dataclass(frozen=True)
@@ -25,8 +28,7 @@ FAULTS = {
         "homeserver",
     ),
     "panic": Fault("echo nothing > boot/initramfs", "start"),
-    # The watchdog is armed; then init waits for ever.
-    "hang-early": Fault('cat "$HANGING_INIT" >> boot/initramfs', "start"),
+    "hang-early": Fault(APPEND + '"$HANGING_INIT"', "start"),
     "unit": Fault(
         "printf '[Service]\\nExecStart=/bin/false\\n' > etc/systemd/system/broken.service;"
         "ln -s ../broken.service etc/systemd/system/multi-user.target.wants/", "broken.service",
@@ -41,25 +43,30 @@ FAULTS = {
 }  # fmt: skip
 
 
-def break_slot(card: Path, script: str) -> None:
+def break_slot(card: Path, script: str, slot: Partition = SLOT_B) -> None:
     """Mounted in a namespace of its own, so that nothing stays mounted (needs root)."""
-    place = card.parent / "slot-b"
+    place = card.parent / "slot"
     place.mkdir(exist_ok=True)
     hanging = card.parent / "hanging.cpio"
-    hanging.write_bytes(hanging_init())
-    options = f"loop,offset={SLOT_B.start},sizelimit={SLOT_B.size}"
+    hanging.write_bytes(init_that("sleep 1000000"))
+    panicking = card.parent / "panicking.cpio"
+    panicking.write_bytes(init_that("exit 1"))
+    options = f"loop,offset={slot.start},sizelimit={slot.size}"
     run(
         ["unshare", "--mount", "--propagation", "private", "sh", "-ec",
          f'mount -t ext4 -o {options} "$1" "$2"; cd "$2"; {script}\nsync', "sh", card, place],
-        env={"HANGING_INIT": str(hanging)},
+        env={"HANGING_INIT": str(hanging), "PANICKING_INIT": str(panicking)},
     )  # fmt: skip
 
 
-def hanging_init() -> bytes:
-    """To follow an initramfs: of two files with one name the kernel takes the later one."""
+def init_that(ends: str) -> bytes:
+    """To follow an initramfs: of two files with one name the kernel takes the later one.
+
+    It does its first step, in which the watchdog is armed, and then what ``ends`` says.
+    """
     before, mark, _ = INIT.read_text().partition("\nload_modules\n")
     assert mark, "init has changed"
-    return pack("init", f"{before}{mark}sleep 1000000\n".encode()) + pack("TRAILER!!!", b"")
+    return pack("init", f"{before}{mark}{ends}\n".encode()) + pack("TRAILER!!!", b"")
 
 
 def pack(name: str, content: bytes) -> bytes:

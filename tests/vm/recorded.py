@@ -5,6 +5,7 @@ One log has everything from the first power-on.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -31,9 +32,9 @@ class Recorded:
     @cached_property
     def states(self) -> tuple[tuple[int, SlotState], ...]:
         """Each change of the slot state after ``begin``: number of the entry that made it."""
-        copies: dict[int, bytes] = {}
         seen: list[tuple[int, SlotState]] = []
-        with self.log.open("rb") as log:
+        with self.log.open("rb") as log, self.flashed.open("rb") as card:
+            copies = {at: os.pread(card.fileno(), STATE_SIZE, at) for at in STATE_OFFSETS}
             for number, entry in enumerate(self.entries):
                 if entry.at not in STATE_OFFSETS or not entry.is_write:
                     continue

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -92,9 +93,10 @@ class Kitchen:
     def _make(self, target: Path, workshop: Workshop, **facts: str) -> None:
         """Rightly made, with a slot that is never looked at."""
         slot = read_slot(self.context, self.context.raw_image)
-        image = self.workshop.directory / "nearly-nothing.img"
+        image = self.workshop.directory / "noise.img"
         with image.open("wb") as file:
-            file.truncate(SLOT_A.start + MIB)
+            file.seek(SLOT_A.start)
+            file.write(random.Random(1).randbytes(MIB))
         small = SlotImage(
             image=image, size=MIB, facts=replace(slot.facts, **facts), is_development=False
         )

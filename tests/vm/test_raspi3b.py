@@ -11,7 +11,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from appliance.layout import SLOT_A
 from imagebuild.context import Context
+from vm.faults import APPEND, break_slot
 from vm.guest import Guest, make_directory
 
 pytestmark = [pytest.mark.vm, pytest.mark.timeout(1500)]
@@ -36,3 +38,18 @@ def test_the_pi_boots_its_slot_to_the_wizard(pi: Guest) -> None:
     status, body = pi.get("/claim")
     assert status == 200
     assert b"Raspberry Pi 3 Model B" in body, "the board's own device tree was used"
+
+
+def test_an_early_panic_restarts_and_is_counted(context: Context) -> None:
+    """By the driver of the watchdog, which init loads first: in Debian's kernel it is a module."""
+    guest = Guest(context, make_directory(context, "raspi3b-panic"), machine_type="raspi3b")
+    guest.flash()
+    break_slot(guest.image, APPEND + '"$PANICKING_INIT"', slot=SLOT_A)
+    guest.start()
+    try:
+        assert guest.machine is not None
+        for left in (6, 5):
+            guest.machine.wait_for_serial(f"hearth: slot A, attempts left A {left}", seconds=600)
+        assert "Kernel panic" in guest.serial
+    finally:
+        guest.stop()
