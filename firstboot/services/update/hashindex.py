@@ -27,17 +27,17 @@ NOTHING = hashlib.sha256(bytes(BLOCK)).digest()  # one block of zeros
 PIECE = 4 * MIB
 
 
-def prepare_indexes(paths: Paths, booted: str, target: str, *, again: bool) -> None:
-    """For the slot that runs and the one to be written; ``again``: that was begun before.
+def prepare_indexes(paths: Paths, booted: str, target: str) -> None:
+    """For the slot that runs and the one to be written.
 
     What fails here is done by RAUC itself, only more slowly.
     """
     try:
         ours = _directory(paths, target) / UNKNOWN / NAME
-        if not again and not _has_index(paths, target):
+        if not any(_directory(paths, target).glob("hash-*")):
             _save(ours, NOTHING)
-        elif again and ours.exists() and ours.read_bytes() == NOTHING:
-            ours.unlink()  # what arrived in the first attempt is worth a look
+        elif ours.exists() and ours.read_bytes() == NOTHING:
+            ours.unlink()  # what arrived in an attempt that failed need not be downloaded again
         if not _has_index(paths, booted):
             with progress("Reading what is installed"):
                 _save(_directory(paths, booted) / UNKNOWN / NAME, _hash_slot(paths, booted))

@@ -72,7 +72,7 @@ class Installer:
             self._refuse(before, wanted, error)
             raise
         state = self._begin(wanted, info)
-        prepare_indexes(self.paths, state.from_slot, state.slot, again=is_ours)
+        prepare_indexes(self.paths, state.from_slot, state.slot)
         try:
             self.rauc.install(wanted.source, state.transaction)
         except HearthError as error:

@@ -36,7 +36,7 @@ def index(paths: Paths, number: int) -> Path:
 
 
 def test_a_flashed_slot_is_read_as_far_as_its_file_system(paths: Paths) -> None:
-    prepare_indexes(paths, "A", "B", again=False)
+    prepare_indexes(paths, "A", "B")
     table = index(paths, 0).read_bytes()
     with booted_disk(paths).open("rb") as disk:
         content = os.pread(disk.fileno(), SIZE, SLOT_A.start)
@@ -47,10 +47,11 @@ def test_a_flashed_slot_is_read_as_far_as_its_file_system(paths: Paths) -> None:
     assert index(paths, 1).read_bytes() == NOTHING
 
 
-def test_what_an_interrupted_installation_wrote_is_looked_at(paths: Paths) -> None:
-    prepare_indexes(paths, "A", "B", again=False)
-    prepare_indexes(paths, "A", "B", again=True)
-    assert not index(paths, 1).exists()
+def test_what_a_failed_installation_wrote_is_looked_at(paths: Paths) -> None:
+    prepare_indexes(paths, "A", "B")
+    for _attempt in range(2):
+        prepare_indexes(paths, "A", "B")
+        assert not index(paths, 1).exists()
     assert index(paths, 0).exists()
 
 
@@ -59,8 +60,7 @@ def test_a_table_of_raucs_own_is_left_alone(paths: Paths) -> None:
         own = index(paths, number).parent.with_name("hash-0123") / NAME
         own.parent.mkdir(parents=True)
         own.write_bytes(b"RAUC's")
-    for again in (False, True):
-        prepare_indexes(paths, "A", "B", again=again)
+    prepare_indexes(paths, "A", "B")
     assert not index(paths, 0).exists()
     assert not index(paths, 1).exists()
 
@@ -70,6 +70,6 @@ def test_without_a_file_system_rauc_reads_all_by_itself(
 ) -> None:
     with booted_disk(paths).open("r+b") as disk:
         os.pwrite(disk.fileno(), bytes(BLOCK), SLOT_A.start)
-    prepare_indexes(paths, "A", "B", again=False)
+    prepare_indexes(paths, "A", "B")
     assert not index(paths, 0).exists()
     assert "no file system" in caplog.text
