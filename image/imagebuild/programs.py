@@ -1,6 +1,6 @@
 """What does not come from Debian: Synapse from PyPI, Dendrite from its Go module, a patch for RAUC.
 
-Each is a layer of its own, pinned by its lock file with hashes, laid at /usr/lib/hearth/NAME.
+Each is a layer of its own, laid at /usr/lib/hearth/NAME; what is fetched is pinned with hashes.
 """
 
 from __future__ import annotations
