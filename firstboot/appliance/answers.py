@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from appliance.settings import TUNNEL_PORT, Reach, Software, Way
+from appliance.settings import TUNNEL_PORT, RamClass, Reach, Software, Way
 from appliance.state import Phase
 
 
@@ -64,6 +64,7 @@ class Status:
     ``outside`` is empty for a server that only the home network reaches. In ``rescue`` mode neither
     slot started often enough to be trusted, and no homeserver runs. The data of before a factory
     reset, those of ``kept_name``, can be brought back for ``kept_hours`` more of running.
+    ``memory`` in MiB, ``ram`` what everything is sized for.
     """
 
     phase: Phase
@@ -85,6 +86,8 @@ class Status:
     rescue: bool = False
     kept_hours: int = 0
     kept_name: str = ""
+    memory: int = 0
+    ram: RamClass = RamClass.GB1
 
     @property
     def is_public(self) -> bool:

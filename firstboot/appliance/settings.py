@@ -34,6 +34,21 @@ class Software(StrEnum):
     DENDRITE = "dendrite"
 
 
+class RamClass(StrEnum):
+    """Boards by the memory they are sold with (services.sizing)."""
+
+    MB512 = "512mb"
+    GB1 = "1gb"
+    GB2 = "2gb"
+    GB4 = "4gb"
+    GB8 = "8gb"
+
+    @property
+    def label(self) -> str:
+        """As people write it: "512 MB", "1 GB"."""
+        return f"{self.value[:-2]} {self.value[-2:].upper()}"
+
+
 class Way(StrEnum):
     """How what comes from outside gets in: the rungs of a ladder, the best one first."""
 
@@ -53,8 +68,11 @@ class Owner:
 
 @dataclass(frozen=True, kw_only=True)
 class Device:
+    """Without ``memory`` everything is sized for the memory that there is."""
+
     timezone: str = "Etc/UTC"
     ssh_keys: tuple[str, ...] = ()
+    memory: RamClass | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -26,6 +26,7 @@ from appliance.validate import (
     check_server_name,
     check_timezone,
 )
+from firstboot.fitting import check_reach, check_software
 from firstboot.stored import LABELS, StoredDraft, public_settings, settings_from
 from services.names import public_names
 from services.passwords import hash_secret
@@ -103,6 +104,7 @@ class DraftBook:
             from firstboot.address_answers import check_own_name
 
             check_own_name("server_name", name)
+            check_reach(self._paths)
         return self._store(self._next(revision, {"server_name": name, "reach": reach}))
 
     def pass_network(self) -> Draft:
@@ -159,6 +161,7 @@ class DraftBook:
         return self._store(self._next(revision, answers))
 
     def save_homeserver(self, revision: int, software: Software) -> Draft:
+        check_software(self._paths, software)
         return self._store(self._next(revision, {"software": software}))
 
     def check_complete(self, revision: int) -> StoredDraft:
@@ -171,6 +174,7 @@ class DraftBook:
         if not secrets.pending_password:
             raise FieldError("password", "Choose a password.")
         check_server_name(stored.server_name, stored.reach)
+        check_software(self._paths, stored.software)
         if stored.is_public and not stored.has_address:
             raise FieldError("provider", "Choose what makes the name lead here.")
         if stored.is_public and stored.provider != OWN_DNS and not secrets.ddns_secret:

@@ -80,6 +80,7 @@ def _lines(status: Status, slot: dict[str, Any]) -> list[tuple[str, str]]:
         ("state", status.phase.value),
         ("version", f"{status.version}{kind}"),
         ("board", status.board),
+        ("memory", f"{status.memory} MB, sized for {status.ram.label}"),
         ("names", ", ".join(status.names) or "none announced"),
         ("addresses", ", ".join(status.addresses) or "none"),
         ("data", f"{status.data} {status.data_detail}".strip()),

@@ -16,6 +16,7 @@ from firstboot.outside import outside_facts
 from services.names import public_names
 from services.network import local_addresses
 from services.reset import has_kept, load_done
+from services.sizing import choose_size, find_excess, load_memory
 
 UNKNOWN_VERSION = "unknown"
 
@@ -62,12 +63,14 @@ def measure_status(
 ) -> Status:
     report = load_boot_report(paths.boot_report)
     state = load_state(paths.state)
-    settings = None
+    settings, memory = None, load_memory(paths)
     if state.phase is not Phase.UNCLAIMED and state.phase is not Phase.SETUP:
         try:
             settings = load_settings(paths.settings)
         except ConfigError as error:
             notes = (*notes, error.message)
+    if settings is not None and (excess := find_excess(paths, settings)):
+        notes = (*notes, excess)
     done = load_done(paths) if has_kept(paths) else None
     return Status(
         phase=state.phase,
@@ -88,6 +91,8 @@ def measure_status(
         kept_hours=done.hours if done else 0,
         kept_name=done.server_name if done else "",
         rescue=report.rescue,
+        memory=memory,
+        ram=choose_size(paths, settings).ram,
         outside=outside_facts(paths, settings) if state.phase is Phase.READY else (),
     )
 

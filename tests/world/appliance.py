@@ -30,7 +30,7 @@ if not paths.hearth.exists():
 save_toml(
     Settings(
         owner=Owner(name={OWNER!r}),
-        device=Device(timezone="Europe/Berlin"),
+        device=Device(timezone="Europe/Berlin", memory=RamClass.GB1),
         server=Server(name={SERVER_NAME!r}, software=Software("%s")),
     ),
     paths.settings,

@@ -19,6 +19,7 @@ from services.echo import Echo
 from services.reach import AddressResult
 from services.results import save_result
 from services.wan import RESULT as ADDRESS
+from unit.services.appliance_files import MEMINFO
 
 PASSWORD = "correct horse battery staple"
 
@@ -96,8 +97,9 @@ class Machine:
         self.host = GroundedHost()
         self.clock = HandClock()
         self.report = BootReport(slot="A", disk=root / "disk.img", data=data, data_detail="")
-        for path in (self.paths.hearth, self.paths.runtime, self.paths.bootfs):
+        for path in (self.paths.hearth, self.paths.runtime, self.paths.bootfs, root / "proc"):
             path.mkdir(parents=True)
+        (root / "proc/meminfo").write_text(MEMINFO)
         self._write_report()
 
     def start(self) -> Agent:

@@ -11,6 +11,7 @@ from services.homeserver import find_homeserver
 REPOSITORY = Path(__file__).resolve().parents[3]
 OVERLAY = REPOSITORY / "overlays" / "base"
 SERVER_NAME = "home.example.org"
+MEMINFO = "MemTotal:         949328 kB\nMemFree:           49512 kB\n"  # a Raspberry Pi 3's
 SECRETS = Secrets(
     registration_shared_secret='quote " and \\ and #',
     macaroon_secret_key="macaroon-macaroon",
@@ -67,6 +68,8 @@ def make_appliance(
         directory.mkdir(parents=True)
     paths.templates.parent.mkdir(parents=True)
     paths.templates.symlink_to(OVERLAY / "usr/share/hearth/templates")
+    (root / "proc").mkdir()
+    (root / "proc/meminfo").write_text(MEMINFO)
     zone = root / "usr/share/zoneinfo/Europe/Berlin"
     zone.parent.mkdir(parents=True)
     zone.touch()

@@ -132,6 +132,7 @@ class Appliance:
         (self.paths.bootfs / "hearth.toml").write_text(f'claim_code = "{CODE}"\n')
         self._write("usr/share/hearth/image.json", IMAGE_FACTS)
         self._write("proc/cmdline", "rauc.slot=A ro quiet\n")
+        self._write("proc/meminfo", "MemTotal:        3843332 kB\n")
         self._write("proc/device-tree/model", "Raspberry Pi 4 Model B")
         self.paths.templates.symlink_to(SOURCE / "overlays/base/usr/share/hearth/templates")
         self.report(DataCondition.OK)

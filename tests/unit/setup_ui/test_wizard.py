@@ -234,3 +234,21 @@ def test_a_note_about_hearth_toml_is_shown(appliance: Appliance) -> None:
     (appliance.paths.bootfs / "hearth.toml").write_text(f'claim_code = "{CODE}"\ntimezon = "x"\n')
     appliance.start()
     assert "did you mean 'timezone'?" in Browser(appliance.app).get("/claim").text
+
+
+def test_a_board_of_512_mb_stays_at_home_with_dendrite(
+    appliance: Appliance, owner: Callable[[], Browser]
+) -> None:
+    (appliance.paths.root / "proc/meminfo").write_text("MemTotal:         426068 kB\n")
+    browser = owner()
+    browser.submit(**YOU).submit(action="/setup/network")
+    browser.submit(server_name="home.example.org", reach="public")
+    assert browser.path == "/setup/server"
+    assert "needs a board with 1 GB of memory or more. This one has 416 MB" in browser.text
+    browser.submit(server_name="home.example.org", reach="lan")
+    assert browser.path == "/setup/homeserver"
+    assert browser.value("software") == "dendrite"
+    assert "Take Synapse" not in browser.text
+    browser.submit(software="synapse")
+    assert "Synapse needs a board with 1 GB" in browser.text
+    assert browser.submit(software="dendrite").path == "/setup/review"
