@@ -18,6 +18,9 @@
       ImageError            16   an image or a partition does not look as it must
       CertificateError      17   a certificate authority refuses; carries its reason's kind
       SignatureError        18   a signature is missing, a stranger's, or of a revoked key
+      DiskError             19   a disk is not one that may be erased (in use, too small, fixed)
+      DiskGoneError         20   a disk was pulled out while it was written
+      DiskFaultError        21   a disk does not take or keep what is written
 
 Only a ``__main__`` prints and exits; everything else raises.
 """
@@ -118,6 +121,18 @@ class CertificateError(HearthError):
 
 class SignatureError(HearthError):
     exit_code = 18
+
+
+class DiskError(HearthError):
+    exit_code = 19
+
+
+class DiskGoneError(HearthError):
+    exit_code = 20
+
+
+class DiskFaultError(HearthError):
+    exit_code = 21
 
 
 def error_classes() -> tuple[type[HearthError], ...]:

@@ -12,6 +12,7 @@ from appliance.errors import ImageError
 from appliance.tables import to_table
 from imagebuild.build import build_image, give_to_caller
 from imagebuild.cli_bundle import add_bundle
+from imagebuild.cli_flash import add_flash
 from imagebuild.cli_keys import add_keys
 from imagebuild.cli_release import add_release
 from imagebuild.context import Context, make_context
@@ -31,6 +32,7 @@ def make_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_build(commands)
     _add_vm(commands)
+    add_flash(commands)
     _add_small(commands)
     add_bundle(commands)
     add_keys(commands)
