@@ -26,9 +26,10 @@ from services.acme.challenge import webroot
 from services.authority import device_file
 from services.difference import show_difference
 from services.homeserver import Homeserver, find_homeserver
+from services.limits import Limit, find_changed, find_limits, set_limits
 from services.names import client_url, public_names
 from services.owners import ensure_directory, find_owner
-from services.pending import load_mark, load_pending, merge, save_mark, save_pending
+from services.pending import find_due, load_mark, load_pending, save_mark, save_pending
 from services.render import (
     Action,
     Rendered,
@@ -36,6 +37,7 @@ from services.render import (
     fingerprint,
     render_templates,
 )
+from services.sizing import Size, choose_size
 from services.timezone import ensure_timezone
 from services.tunnel import layout as tunnel
 from services.tunnel.place import find_tunnel
@@ -77,6 +79,11 @@ class Plan:
     version: str
     homeserver: Homeserver | None
     templates: tuple[Template, ...]
+    size: Size
+
+    @property
+    def limits(self) -> tuple[Limit, ...]:
+        return find_limits(self.size, self.homeserver)
 
 
 def apply_configuration(
@@ -100,10 +107,12 @@ def _apply(paths: Paths, units: Units, *, boot: bool, dry_run: bool) -> ApplyRep
     needs_check = not boot and mark != load_mark(paths)
     if needs_check:
         check_plan(paths, plan)
+    changed = {change.target for change in changes}
+    due = find_due(paths, [item.template for item in items if item.target in changed])
     if dry_run:
-        actions = tuple(f"{act} {unit}" for unit, act in _due(paths, items, changes))
+        actions = tuple(f"{act} {unit}" for unit, act in due)
+        actions += tuple(f"limit {one.unit}" for one in find_changed(paths, plan.limits))
         return ApplyReport(dry_run=True, checked=needs_check, changes=changes, actions=actions)
-    due = _due(paths, items, changes)
     if plan.settings is not None:
         ensure_timezone(paths, plan.settings.device.timezone)
     # Noted first: should a reload fail or we be killed, the next run still owes it.
@@ -113,6 +122,8 @@ def _apply(paths: Paths, units: Units, *, boot: bool, dry_run: bool) -> ApplyRep
         save_mark(paths, mark)
     actions = tuple(f"{act} {unit}" for unit, act in due if _act(units, unit, act))
     save_pending(paths, ())
+    # Last, since it counts at once: less than before must not end what is to be restarted anyway.
+    actions += set_limits(paths, units, plan.limits)
     return ApplyReport(dry_run=False, checked=needs_check, changes=changes, actions=actions)
 
 
@@ -126,6 +137,7 @@ def ensure_pages(paths: Paths, units: Units) -> bool:
         version="",
         homeserver=None,
         templates=proxy.TEMPLATES,
+        size=choose_size(paths, None),
     )
     ensure_directory(paths, paths.rendered)
     for item in render_plan(paths, plan, config=paths.rendered):
@@ -164,6 +176,7 @@ def load_plan(paths: Paths) -> Plan:
         version=_load_version(paths),
         homeserver=homeserver,
         templates=tuple(templates),
+        size=choose_size(paths, settings),
     )
 
 
@@ -192,6 +205,7 @@ def render_plan(paths: Paths, plan: Plan, *, config: Path) -> tuple[Rendered, ..
         "certified": proxy.public_file(paths).exists(),
         "challenges": webroot(paths),
         "max_upload_mb": proxy.MAX_UPLOAD_MB,
+        "size": plan.size,
     }
     if settings is not None and (way := find_tunnel(settings)) is not None:
         values |= tunnel.values_of(way, plan.secrets)
@@ -245,15 +259,6 @@ def find_changes(
         diff = show_difference(name, old or "", new or "", secrets) if with_diff else ""
         found.append(Change(target=target, what=what, diff=diff))
     return tuple(found)
-
-
-def _due(
-    paths: Paths, items: Sequence[Rendered], changes: Sequence[Change]
-) -> list[tuple[str, Action]]:
-    """What an earlier run still owes, then the units of changed files, as the templates order."""
-    changed = {change.target for change in changes}
-    templates = [item.template for item in items if item.target in changed]
-    return merge(load_pending(paths), [(entry.unit, entry.action) for entry in templates])
 
 
 def _act(units: Units, unit: str, action: Action) -> bool:

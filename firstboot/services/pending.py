@@ -10,7 +10,7 @@ from pathlib import Path
 
 from appliance.atomic import write_atomic
 from appliance.paths import Paths
-from services.render import Action
+from services.render import Action, Template
 
 Due = Sequence[tuple[str, Action]]
 
@@ -29,6 +29,11 @@ def save_pending(paths: Paths, due: Due) -> None:
         write_atomic(_file(paths), "".join(f"{action} {unit}\n" for unit, action in due))
     else:
         _file(paths).unlink(missing_ok=True)
+
+
+def find_due(paths: Paths, changed: Sequence[Template]) -> list[tuple[str, Action]]:
+    """What an earlier run still owes, then the units of changed files, as the templates order."""
+    return merge(load_pending(paths), [(entry.unit, entry.action) for entry in changed])
 
 
 def merge(earlier: Due, due: Due) -> list[tuple[str, Action]]:

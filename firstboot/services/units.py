@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from appliance.run import run
@@ -25,6 +26,10 @@ class Units(Protocol):
     def restart(self, unit: str) -> None: ...
 
     def reload(self, unit: str) -> None: ...
+
+    def set_properties(self, unit: str, properties: Sequence[str]) -> None:
+        """Change limits of the unit as it stands, until the next start of the machine."""
+        ...
 
     def is_active(self, unit: str) -> bool: ...
 
@@ -55,6 +60,9 @@ class SystemdUnits:
 
     def reload(self, unit: str) -> None:
         run(["systemctl", "reload", unit], timeout=ACT_SECONDS)
+
+    def set_properties(self, unit: str, properties: Sequence[str]) -> None:
+        run(["systemctl", "set-property", "--runtime", unit, *properties], timeout=ASK_SECONDS)
 
     def is_active(self, unit: str) -> bool:
         return self._ask("is-active", unit)

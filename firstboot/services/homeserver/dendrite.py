@@ -52,6 +52,13 @@ class Dendrite:
             unit=UNIT,
             action=Action.RESTART,
         ),
+        Template(
+            source="dendrite/environment.j2",
+            target="dendrite/environment",
+            group="root",
+            unit=UNIT,
+            action=Action.RESTART,
+        ),
     )
 
     def directory(self, paths: Paths) -> Path:

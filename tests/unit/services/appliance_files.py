@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from appliance.paths import Paths
@@ -23,11 +24,15 @@ SECRETS = Secrets(
 
 
 class RecordedUnits:
-    """A service manager that only remembers: ``active`` units run, ``acts`` were done."""
+    """A service manager that only remembers: ``active`` units run, ``acts`` were done.
+
+    ``limits`` were set: each a unit and its properties.
+    """
 
     def __init__(self, *active: str) -> None:
         self.active = set(active)
         self.acts: list[str] = []
+        self.limits: list[tuple[str, ...]] = []
 
     def start(self, unit: str, *, wait: bool = True) -> None:
         self.acts.append(f"start {unit}")
@@ -42,6 +47,9 @@ class RecordedUnits:
 
     def reload(self, unit: str) -> None:
         self.acts.append(f"reload {unit}")
+
+    def set_properties(self, unit: str, properties: Sequence[str]) -> None:
+        self.limits.append((unit, *properties))
 
     def is_active(self, unit: str) -> bool:
         return unit in self.active

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from appliance.errors import FieldError, StateError
+from appliance.errors import CommandError, FieldError, StateError
 from appliance.settings import Device, RamClass, Software, load_settings, save_toml
 from firstboot.fitting import check_reach, check_software
+from services.configuration import apply_configuration
 from services.sizing import (
     SIZES,
     Size,
@@ -20,7 +23,7 @@ from services.sizing import (
     refuse_public,
     refuse_software,
 )
-from unit.services.appliance_files import make_appliance
+from unit.services.appliance_files import RecordedUnits, make_appliance
 
 # MemTotal in kB as boards have shown it, and where it was read. Where only the boot message is
 # known ("Memory: xK/yK available (... zK cma-reserved)") it is x + z: the kernel gives CMA back.
@@ -121,3 +124,57 @@ def test_an_unreadable_size_is_an_error(tmp_path: Path, text: str) -> None:
     (tmp_path / "proc/meminfo").write_text(text)
     with pytest.raises(StateError, match="meminfo"):
         load_memory(paths)
+
+
+@pytest.mark.parametrize("software", Software)
+def test_limits_are_told_once_a_start_and_again_when_they_change(
+    tmp_path: Path, software: Software
+) -> None:
+    paths, units = make_appliance(tmp_path, software=software), RecordedUnits()
+    told = apply_configuration(paths, units, boot=True, dry_run=True).actions
+    assert told[-2:] == (f"limit hearth-{software}.service", "limit hearth-postgresql.service")
+    assert units.limits == []
+    apply_configuration(paths, units, boot=True)
+    assert units.limits == [
+        (f"hearth-{software}.service", "MemoryMax=440M", "MemorySwapMax=120M"),
+        ("hearth-postgresql.service", "MemoryHigh=220M"),
+    ]
+    assert apply_configuration(paths, units, boot=True).actions == ()
+    (tmp_path / "proc/meminfo").write_text("MemTotal:        3843332 kB\n")
+    apply_configuration(paths, units, boot=True)
+    assert [unit for unit, *_ in units.limits[2:]] == [unit for unit, *_ in units.limits[:2]]
+    assert units.limits[2][1] == "MemoryMax=2070M"
+    shutil.rmtree(paths.runtime)  # as a restart of the machine does
+    assert len(apply_configuration(paths, units, boot=True).actions) == 2
+
+
+def test_a_limit_that_systemd_refused_is_told_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths, units = make_appliance(tmp_path), RecordedUnits()
+
+    def refuse(unit: str, properties: Sequence[str]) -> None:
+        raise CommandError("no memory controller")
+
+    monkeypatch.setattr(units, "set_properties", refuse)
+    with pytest.raises(CommandError):
+        apply_configuration(paths, units, boot=True)
+    monkeypatch.undo()
+    assert len(apply_configuration(paths, units, boot=True).actions) == 2
+
+
+@pytest.mark.parametrize("size", SIZES, ids=lambda size: size.ram.value)
+def test_every_size_renders_for_both_homeservers(tmp_path: Path, size: Size) -> None:
+    for software in Software:
+        paths = make_appliance(tmp_path / software, software=software)
+        settings = load_settings(paths.settings)
+        assert settings is not None
+        chosen = replace(settings, device=replace(settings.device, memory=size.ram))
+        save_toml(chosen, paths.settings, mode=0o640)
+        apply_configuration(paths, RecordedUnits(), boot=True)
+        text = (paths.rendered / "postgresql/postgresql.conf").read_text()
+        assert f"\nshared_buffers = {size.postgresql['shared_buffers']}MB\n" in text
+        most = int(text.partition("\nmax_connections = ")[2].split()[0])
+        pools = {Software.SYNAPSE: size.synapse, Software.DENDRITE: size.dendrite}
+        assert most == pools[software]["connections"] + 10
+        assert "\nsynchronous_commit = on\n" in text
