@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import zoneinfo
+
 import pytest
 
 from appliance.errors import FieldError
@@ -129,7 +131,17 @@ def test_bad_passwords(password: str) -> None:
 
 
 def test_time_zones() -> None:
-    assert check_timezone("Europe/Berlin") == "Europe/Berlin"
-    for bad in ("Europe/Berlln", "", "../../etc/passwd"):
-        with pytest.raises(FieldError):
-            check_timezone(bad)
+    # /etc/localtime cannot lead to itself.
+    for name in zoneinfo.available_timezones() - {"localtime"}:
+        assert check_timezone(name) == name
+
+
+@pytest.mark.parametrize(
+    "bad",
+    ["Europe/Berlln", "", ".", "Europe", "../../etc/passwd", "../zoneinfo/UTC", "Europe//Berlin",
+     "/usr/share/zoneinfo/UTC", "zone.tab", "posix/UTC", "right/UTC", "posixrules", "localtime",
+     "U\0TC", "\ud800", "x" * 5000],
+)  # fmt: skip
+def test_what_is_no_time_zone(bad: str) -> None:
+    with pytest.raises(FieldError):
+        check_timezone(bad)

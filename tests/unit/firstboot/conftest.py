@@ -4,7 +4,14 @@ from pathlib import Path
 
 import pytest
 
+from services import passwords
 from unit.firstboot.machine import Machine
+
+
+@pytest.fixture(autouse=True)
+def cheap_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every agent hashes a claim code. The real price is paid in services/test_passwords.py."""
+    monkeypatch.setattr(passwords, "COST", 16)
 
 
 @pytest.fixture

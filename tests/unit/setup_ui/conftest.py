@@ -6,8 +6,15 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from services import passwords
 from unit.setup_ui.appliance_under_test import CODE, PASSWORD, Appliance, running_appliance
 from unit.setup_ui.browser import Browser
+
+
+@pytest.fixture(autouse=True)
+def cheap_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every agent hashes a claim code. The real price is paid in services/test_passwords.py."""
+    monkeypatch.setattr(passwords, "COST", 16)
 
 
 @pytest.fixture
