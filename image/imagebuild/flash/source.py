@@ -10,7 +10,7 @@ import fcntl
 import hashlib
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -173,16 +173,21 @@ def _unpacking(
         os.close(read_end)
 
 
-def unpacker(image: Path, tools: Path) -> Sequence[str]:
-    """The tools tree's program, which is newer and quicker than many a host's, or the host's."""
+def unpacker(image: Path, tools: Path) -> list[str]:
+    """What unpacks an image from its standard input to its standard output."""
     name, options, package = UNPACKERS[image.suffix]
+    return [*_program(name, package, tools), *options]
+
+
+def _program(name: str, package: str, tools: Path) -> list[str]:
+    """The tools tree's, which is newer and quicker than many a host's, or the host's."""
     try:
-        return [*tool(tools, name), *options]
+        return tool(tools, name)
     except MissingToolError:
         if find_tool(name) is None:
-            message = f"program {name!r}, which unpacks {image.name}, is not installed"
+            message = f"program {name!r}, which unpacks the image, is not installed"
             raise MissingToolError(message, hint=f"apt-get install {package}") from None
-        return [name, *options]
+        return [name]
 
 
 def _check_process(image: Path, process: Process, errors: IO[str]) -> None:
