@@ -23,6 +23,13 @@ TEMPLATES = (
         unit=UNIT,
         action=Action.RELOAD,
     ),
+    Template(
+        source="nginx/connections.events.j2",
+        target="nginx/connections.events",
+        group=GROUP,
+        unit=UNIT,
+        action=Action.RELOAD,
+    ),
 )
 
 # Listeners of their own for what a router maps to us, and nothing of the pages behind them.

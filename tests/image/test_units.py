@@ -26,7 +26,7 @@ ENABLED = {
     "hearth-hostname.service", "hearth-postgresql.service", "hearth-slot-good.service",
     "hearth-strangers.service", "hearth-synapse.service", "hearth-tidy.timer",
     "hearth-update.timer",
-    "hearth-ui.service", "hearth-ui.socket",
+    "hearth-ui.service", "hearth-ui.socket", "hearth-zram.service",
     "hearth-mark.service", "hearth-settle.service", "hearth-sync.service", "hearth-verdict.service",
     # by hearth-public.target, which waits for a public listener to be configured
     "hearth-acme.timer", "hearth-ddns.timer", "hearth-portmap.timer", "hearth-router.service",

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from appliance.settings import RamClass
+from appliance.settings import RamClass, Software
 from imagebuild.context import make_context
 from imagebuild.host import debian_architecture
 from imagebuild.programs import compile_go
@@ -118,7 +118,7 @@ def test_postgresql_takes_every_value(sandbox: Sandbox, size: Size) -> None:
         "full_page_writes": "on",
         "fsync": "on",
         "wal_compression": "lz4",
-        "max_connections": str(size.synapse["connections"] + 10),
+        "max_connections": str(size.database_connections(Software.SYNAPSE)),
     }
     code = f"""
 import json, subprocess

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from appliance.errors import CommandError, FieldError, StateError
+from appliance.run import run
 from appliance.settings import Device, RamClass, Software, load_settings, save_toml
 from firstboot.fitting import check_reach, check_software
 from services.configuration import apply_configuration
@@ -23,7 +24,7 @@ from services.sizing import (
     refuse_public,
     refuse_software,
 )
-from unit.services.appliance_files import RecordedUnits, make_appliance
+from unit.services.appliance_files import OVERLAY, RecordedUnits, make_appliance
 
 # MemTotal in kB as boards have shown it, and where it was read. Where only the boot message is
 # known ("Memory: xK/yK available (... zK cma-reserved)") it is x + z: the kernel gives CMA back.
@@ -56,6 +57,26 @@ def test_a_budget_fits_every_board_of_its_size(size: Size) -> None:
     shown = [kb // 1024 for kb, ram, _ in SHOWN if ram is size.ram and kb != 388088]
     assert size.budget.total <= min(shown)
     assert size.budget.homeserver_most < size.budget.total - size.budget.base
+
+
+@pytest.mark.parametrize("size", SIZES, ids=lambda size: size.ram.value)
+def test_strangers_cannot_take_all_memory(size: Size) -> None:
+    """What nginx takes with every connection held over TLS: 9 MiB, and 38 kB each."""
+    worst = 9 + size.connections * 38 / 1024
+    assert worst <= size.budget.nginx + size.budget.headroom / 2
+    # Its unit lets it have two files a connection.
+    assert 2 * size.connections < 10000
+
+
+@pytest.mark.parametrize(
+    ("kilobytes", "swap"),
+    [(426068, 319551), (949328, 711996), (1709568, 1048576), (8085820, 1048576)],
+)
+def test_swap_is_sized_by_the_memory(tmp_path: Path, kilobytes: int, swap: int) -> None:
+    meminfo = tmp_path / "meminfo"
+    meminfo.write_text(f"MemFree:  1 kB\nMemTotal:        {kilobytes} kB\nSwapTotal: 0 kB\n")
+    script = OVERLAY / "usr/lib/hearth/zram-swap"
+    assert run([script, "size", meminfo]).stdout == f"{swap}\n"
 
 
 def test_sizes_between_two_boards_count_as_the_smaller() -> None:
