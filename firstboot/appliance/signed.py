@@ -5,6 +5,10 @@ and the appliance verify alike, by openssl(1) and by the rules of RAUC's check-p
 
 Time is left to the caller. Appliances start in 1970, and openssl compares a CRL's dates as well,
 although a CRL's number is what tells the newer one.
+
+Each look into a certificate or a list starts a program, and one check meets the same few again and
+again: what openssl has found good is remembered while the process lives. What it has refused is
+not; that may have been for want of memory.
 """
 
 from __future__ import annotations
@@ -12,14 +16,16 @@ from __future__ import annotations
 import re
 import tempfile
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 
 from appliance.errors import SignatureError
 from appliance.run import run
 
 OPENSSL_SECONDS = 60
+REMEMBERED = 32  # texts of a kilobyte or two
 CERTIFICATE, CRL = "CERTIFICATE", "X509 CRL"
 # RFC 7468 section 2: what stands between two blocks is explanation.
 PEM_BLOCK = re.compile(r"-----BEGIN ([A-Z0-9 ]+)-----\n.+?\n-----END \1-----\n?", re.DOTALL)
@@ -71,7 +77,7 @@ def verify(message: bytes, keyring: Path, *, even_revoked: bool = False) -> Sign
         )  # fmt: skip
         if result.returncode != 0:
             raise SignatureError(_explain(result.stderr), hint=HINT)
-        return _describe(content.read_bytes(), signer)
+        return replace(_describe(signer.read_text()), content=content.read_bytes())
 
 
 def _explain(said: str) -> str:
@@ -90,18 +96,21 @@ def _explain(said: str) -> str:
     return "it is not signed"
 
 
-def _describe(content: bytes, signer: Path) -> Signed:
-    """RAUC's own rules for a release key (src/signature.c, check_purpose_code_sign)."""
-    if len(split_pem(signer.read_text(), CERTIFICATE)) != 1:
+@lru_cache(REMEMBERED)
+def _describe(signer: str) -> Signed:
+    """What is signed by this certificate (PEM), without its content yet. RAUC's own rules for a
+    release key (src/signature.c, check_purpose_code_sign).
+    """
+    if len(split_pem(signer, CERTIFICATE)) != 1:
         raise SignatureError("it was signed by more than one", hint=HINT)
     said = run(
-        ["openssl", "x509", "-in", signer, "-noout", "-subject", *NAME, "-dates",
-         "-dateopt", "iso_8601", "-ext", "keyUsage,extendedKeyUsage"],
-        timeout=OPENSSL_SECONDS,
+        ["openssl", "x509", "-noout", "-subject", *NAME, "-dates", "-dateopt", "iso_8601",
+         "-ext", "keyUsage,extendedKeyUsage"],
+        input=signer, timeout=OPENSSL_SECONDS,
     ).stdout  # fmt: skip
     values = dict(line.split("=", 1) for line in said.splitlines() if "=" in line)
     signed = Signed(
-        content=content,
+        content=b"",
         signer=values["subject"],
         not_before=_seconds(values["notBefore"]),
         not_after=_seconds(values["notAfter"]),
@@ -132,6 +141,7 @@ class RevocationList:
     number: int
 
 
+@lru_cache(REMEMBERED)
 def read_crl(pem: str) -> RevocationList:
     """Raises SignatureError for what is none, or has no number."""
     argv = ["openssl", "crl", "-noout", "-issuer", *NAME, "-crlnumber"]
@@ -158,15 +168,25 @@ def newest_crls(roots: Iterable[str], lists: Iterable[str]) -> tuple[RevocationL
 
 
 def _is_signed(crl: RevocationList, root: str) -> bool:
+    try:
+        _require_signed(crl.pem, root)
+    except SignatureError:
+        return False
+    return True
+
+
+@lru_cache(REMEMBERED)
+def _require_signed(crl: str, root: str) -> None:
     with tempfile.TemporaryDirectory(prefix="hearth-signed-") as name:
         file = Path(name) / "root.pem"
         file.write_text(root)
         said = run(
             ["openssl", "crl", "-noout", "-verify", "-CAfile", file, "-no-CApath", "-no-CAstore"],
-            input=crl.pem, check=False, timeout=OPENSSL_SECONDS,
+            input=crl, check=False, timeout=OPENSSL_SECONDS,
         ).stderr  # fmt: skip
     # openssl 3.0 ends with 0 also when it says "verify failure".
-    return "verify OK" in said.splitlines()
+    if "verify OK" not in said.splitlines():
+        raise SignatureError("this list is not by this root", hint=HINT)
 
 
 def _seconds(text: str) -> float:

@@ -1,13 +1,18 @@
 """A throwaway root with release keys under it, made by openssl as an offline root would be.
 
-What is tested with it is the release path: nothing in the code knows which root it is.
+What is tested with it is the release path: nothing in the code knows which root it is. Most tests
+have a copy of one (``usual_root``); whoever else signs in a test makes a root of its own.
 """
 
 from __future__ import annotations
 
+import atexit
+import shutil
 import subprocess
-from dataclasses import dataclass
+import tempfile
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
 
 CONFIG = """
@@ -61,6 +66,11 @@ class Root:
     def keyring(self) -> Path:
         return self.place / "keyring.pem"
 
+    @property
+    def signer(self) -> Signer:
+        """The key that ``usual_root`` has from the beginning."""
+        return Signer(self.place / "release.crt", self.place / "release.key")
+
     def release(
         self, name: str, *, begins: float = -86400, days: float = 365, extensions: str = "release"
     ) -> Signer:
@@ -108,6 +118,23 @@ def make_root(place: Path, name: str = "Test root") -> Root:
             "-config", write_request_config(place), "-extensions", "root_extensions",
             "-keyout", place / "root.key", "-out", root.certificate)  # fmt: skip
     root.write_keyring()
+    return root
+
+
+def usual_root(place: Path) -> Root:
+    """A copy at ``place`` of the root that this process has, with its ``signer``."""
+    original = _usual_root()
+    shutil.copytree(original.place, place)
+    (place / "ca.conf").write_text(CONFIG.format(place=place))
+    return replace(original, place=place)
+
+
+@cache
+def _usual_root() -> Root:
+    directory = tempfile.mkdtemp(prefix="hearth-root-")
+    atexit.register(shutil.rmtree, directory)
+    root = make_root(Path(directory) / "keys")
+    root.release("release")
     return root
 
 

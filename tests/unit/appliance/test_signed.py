@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from appliance.errors import SignatureError
+from appliance.errors import MissingToolError, SignatureError
 from appliance.signed import newest_crls, read_crl, split_pem, verify
 from unit.signing import Root, make_root, openssl, sign
 
@@ -109,6 +109,20 @@ def test_the_list_with_the_highest_number_counts(root: Root, tmp_path: Path) -> 
     roots = split_pem(root.keyring.read_text(), "CERTIFICATE")
     for order in ([old, new, forged], [forged, new, old]):
         assert [one.pem for one in newest_crls(roots, order)] == [new]
+
+
+def test_what_was_good_is_looked_at_once_and_a_failure_again(
+    root: Root, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    crl = root.crl().decode()
+    roots = split_pem(root.keyring.read_text(), "CERTIFICATE")
+    with monkeypatch.context() as patch:
+        patch.setenv("PATH", str(tmp_path))
+        with pytest.raises(MissingToolError):
+            newest_crls(roots, [crl])
+    [found] = newest_crls(roots, [crl])
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert newest_crls(roots, [crl]) == (found,)
 
 
 @pytest.mark.parametrize(

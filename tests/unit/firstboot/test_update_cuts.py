@@ -12,22 +12,16 @@ import pytest
 
 from appliance.atomic import write_atomic
 from appliance.paths import Paths
-from appliance.settings import Device, Owner, Server, Settings, load_settings, save_toml
+from appliance.settings import load_settings
 from appliance.slotstate import ATTEMPTS_TRY
 from appliance.update import Baseline, Result, Stage
 from firstboot.settle import finish_commit, settle
 from services import slots
 from services.update import kept, reboot
-from services.update.install import Installer, Wanted
 from services.update.reboot import Trial
 from services.update.state import load_history, load_update
 from unit.services import bootscript
-from unit.services.appliance_files import RecordedUnits
-from unit.services.update.bench import URL, Bench, make_bench
-
-SETTINGS = Settings(
-    owner=Owner(name="anna"), device=Device(), server=Server(name="home.example.org")
-)
+from unit.services.update.bench import SETTINGS, Bench, make_installed
 
 
 class PowerCutError(BaseException):
@@ -36,12 +30,7 @@ class PowerCutError(BaseException):
 
 @pytest.fixture
 def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
-    made = make_bench(tmp_path, monkeypatch)
-    made.bundle(URL)
-    made.paths.system.mkdir()
-    save_toml(SETTINGS, made.paths.settings, mode=0o640)
-    Installer(made.paths, units=RecordedUnits()).install(Wanted(source=URL))
-    return made
+    return make_installed(tmp_path, monkeypatch)
 
 
 def begin(paths: Paths) -> None:

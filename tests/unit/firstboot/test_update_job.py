@@ -25,29 +25,14 @@ from services.results import load_result
 from services.update.channel import RESULT, CheckResult
 from services.update.lock import update_lock
 from services.update.state import add_outcome, load_history, load_update
+from unit.clock import StillClock
 from unit.services import bootscript
 from unit.services.channel_files import NOW, Publisher, a_release, an_index
 from unit.services.update.bench import Bench, make_bench
-from unit.signing import make_root
+from unit.signing import make_root, usual_root
 from unit.static_server import Served, serving
 
 BASELINE = Baseline(passed={"homeserver": True})
-
-
-class Clock:
-    """``uptime`` runs along; sleeping takes no time."""
-
-    def __init__(self, now: float) -> None:
-        self.now = now
-
-    def time(self) -> float:
-        return self.now
-
-    def monotonic(self) -> float:
-        return self.now - NOW + 1000
-
-    def sleep(self, seconds: float) -> None:
-        self.now += seconds
 
 
 @dataclass
@@ -55,7 +40,7 @@ class House:
     bench: Bench
     publisher: Publisher
     server: Served
-    clock: Clock = field(default_factory=lambda: Clock(NOW))
+    clock: StillClock = field(default_factory=lambda: StillClock(NOW))
     restarts: list[str] = field(default_factory=list)
 
     @property
@@ -101,13 +86,13 @@ def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[House]:
     bench = make_bench(tmp_path, monkeypatch)
     paths = bench.paths
     paths.system.mkdir()
-    keys = make_root(tmp_path / "keys")
+    keys = usual_root(tmp_path / "keys")
     (paths.image_facts.parent / "update").mkdir()
     (paths.image_facts.parent / "update/keyring.pem").write_bytes(keys.keyring.read_bytes())
     os.utime(paths.image_facts, (NOW - 30 * DAY, NOW - 30 * DAY))
     save_state(State(phase=Phase.READY), paths.state)
     (tmp_path / "site").mkdir()
-    publisher = Publisher(tmp_path / "site", keys)
+    publisher = Publisher(tmp_path / "site", keys.signer)
     publisher.publish_crl(keys.crl())
     with serving(publisher.directory) as served:
         made = House(bench, publisher, served)
@@ -286,7 +271,8 @@ def test_two_at_once_is_one_too_many(house: House) -> None:
 
 
 def test_the_index_of_a_stranger_installs_nothing(house: House, tmp_path: Path) -> None:
-    stranger = Publisher(house.publisher.directory, make_root(tmp_path / "other"))
+    other = make_root(tmp_path / "other").release("release")
+    stranger = Publisher(house.publisher.directory, other)
     stranger.publish(an_index(a_release("9.9"), sequence=99))
     assert house.run() == "There is nothing new."
     found = load_result(house.paths, RESULT, CheckResult)

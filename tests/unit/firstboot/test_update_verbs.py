@@ -1,11 +1,9 @@
-"""``hearthctl update`` as a person types it: programs of their own, a real channel."""
+"""``hearthctl update`` as a person types it, and a real channel."""
 
 from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -20,9 +18,10 @@ from firstboot.update_plan import DAY
 from services import slots
 from services.update.lock import update_lock
 from services.update.state import add_outcome, load_update, save_update
+from unit.hearthctl import hearthctl
 from unit.services.channel_files import NOW, Publisher, a_release, an_index
 from unit.services.update.bench import FACTS, Bench, make_bench
-from unit.signing import make_root
+from unit.signing import usual_root
 from unit.static_server import Served, serving
 
 
@@ -33,8 +32,7 @@ class Terminal:
     server: Served
 
     def type(self, *words: str, code: int = 0) -> str:
-        argv = [sys.executable, "-m", "firstboot", "--root", str(self.bench.paths.root), "update"]
-        result = subprocess.run([*argv, *words], capture_output=True, text=True, check=False)
+        result = hearthctl(self.bench.paths.root, "update", *words)
         assert result.returncode == code, result.stderr
         return result.stdout if code == 0 else result.stderr
 
@@ -49,13 +47,13 @@ def terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Termin
     bench = make_bench(tmp_path, monkeypatch)
     paths = bench.paths
     paths.system.mkdir()
-    keys = make_root(tmp_path / "keys")
+    keys = usual_root(tmp_path / "keys")
     (paths.image_facts.parent / "update").mkdir()
     (paths.image_facts.parent / "update/keyring.pem").write_bytes(keys.keyring.read_bytes())
     os.utime(paths.image_facts, (NOW - 30 * DAY, NOW - 30 * DAY))
     save_state(State(phase=Phase.READY), paths.state)
     (tmp_path / "site").mkdir()
-    publisher = Publisher(tmp_path / "site", keys)
+    publisher = Publisher(tmp_path / "site", keys.signer)
     publisher.publish_crl(keys.crl())
     publisher.publish(an_index(a_release("1.1")))
     with serving(publisher.directory) as served:

@@ -62,11 +62,7 @@ class Publisher:
     """Signs by hand: what ``hearth release`` refuses to publish can be published as well."""
 
     directory: Path
-    keys: Root
-    signer: Signer = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.signer = self.keys.release("release")
+    signer: Signer
 
     def publish(self, index: Index) -> bytes:
         return self.publish_bytes(sign(render_index(index), self.signer), index.channel)

@@ -1,4 +1,7 @@
-"""The back end as RAUC calls it (bootchooser.c of 1.13): program, arguments, output, exit code."""
+"""The back end as RAUC calls it (bootchooser.c of 1.13): arguments, output, exit code.
+
+Where there is a real RAUC, it calls the program itself in update/test_rauc.py.
+"""
 
 from __future__ import annotations
 
@@ -10,14 +13,26 @@ import pytest
 
 from appliance.slotstate import ATTEMPTS_TRY, INITIAL, newest, read_copies
 from services import slots
+from unit.hearthctl import hearthctl
 from unit.services.test_slot_cuts import make_card
 
 
 def call(root: Path, *arguments: str) -> tuple[int, str]:
-    argv = [sys.executable, "-m", "firstboot", "--root", str(root), "slot-backend", *arguments]
-    result = subprocess.run(argv, capture_output=True, text=True, check=False)
+    result = hearthctl(root, "slot-backend", *arguments)
     assert result.returncode == 0 or result.stderr.startswith("error: ")
     return result.returncode, result.stdout
+
+
+def test_a_program_of_its_own(tmp_path: Path) -> None:
+    make_card(tmp_path, "A", INITIAL)
+    argv = [sys.executable, "-m", "firstboot", "--root", str(tmp_path), "slot-backend"]
+    good, bad = (
+        subprocess.run([*argv, *words], capture_output=True, text=True, check=False)
+        for words in (["get-primary"], ["set-primary", "C"])
+    )
+    assert (good.returncode, good.stdout, good.stderr) == (0, "A\n", "")
+    assert (bad.returncode, bad.stdout) == (11, "")
+    assert bad.stderr.startswith("error: ")
 
 
 def test_a_whole_installation_and_its_trial(tmp_path: Path) -> None:

@@ -25,19 +25,19 @@ from unit.services.channel_files import (
     an_index,
     make_appliance,
 )
-from unit.signing import Root, make_root, sign
+from unit.signing import Root, make_root, sign, usual_root
 from unit.static_server import NETWORK_HEADERS, Served, serving
 
 
 @pytest.fixture
 def keys(tmp_path: Path) -> Root:
-    return make_root(tmp_path / "keys")
+    return usual_root(tmp_path / "keys")
 
 
 @pytest.fixture
 def publisher(tmp_path: Path, keys: Root) -> Publisher:
     (tmp_path / "site").mkdir()
-    publisher = Publisher(tmp_path / "site", keys)
+    publisher = Publisher(tmp_path / "site", keys.signer)
     publisher.publish_crl(keys.crl())
     publisher.publish(an_index(a_release("1.1")))
     return publisher

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,14 +11,19 @@ import pytest
 
 from appliance.paths import Paths
 from appliance.release import ReleaseFacts, to_meta
+from appliance.settings import Device, Owner, Server, Settings, save_toml
 from appliance.slotstate import INITIAL
+from services.update.install import Installer, Wanted
+from unit.clock import StillClock
+from unit.services.appliance_files import RecordedUnits
 from unit.services.test_slot_cuts import make_card
+from unit.services.update.played import write_busctl
 
-# Without the virtual environment, whose start takes longer than the answer.
-PYTHON = sys.base_prefix + "/bin/python3"
-BUSCTL = Path(__file__).with_name("busctl.py")
 FACTS = ReleaseFacts(version="1.1", boards=("rpi4",), minimum="0.9")
 URL = "https://updates.example.org/releases/1.1/hearth-1.1.raucb"
+SETTINGS = Settings(
+    owner=Owner(name="anna"), device=Device(), server=Server(name="home.example.org")
+)
 
 
 @dataclass(frozen=True)
@@ -55,9 +59,7 @@ def make_bench(root: Path, monkeypatch: pytest.MonkeyPatch, *, slot: str = "A") 
     paths = make_card(root / "appliance", slot, INITIAL)
     rauc = root / "rauc"
     rauc.mkdir()
-    program = rauc / "busctl"
-    program.write_text(f'#!/bin/sh\nHEARTH_TEST_RAUC={rauc} exec {PYTHON} -I -S {BUSCTL} "$@"\n')
-    program.chmod(0o755)
+    write_busctl(rauc)
     monkeypatch.setenv("PATH", f"{rauc}:/usr/bin:/bin")
     paths.hearth.mkdir(parents=True)
     paths.image_facts.parent.mkdir(parents=True)
@@ -67,3 +69,14 @@ def make_bench(root: Path, monkeypatch: pytest.MonkeyPatch, *, slot: str = "A") 
         (paths.root / name).parent.mkdir(parents=True, exist_ok=True)
         (paths.root / name).write_text(text)
     return Bench(paths, rauc)
+
+
+def make_installed(root: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
+    """Set up, and with the bundle at URL installed: a version that waits for its restart."""
+    made = make_bench(root, monkeypatch)
+    made.bundle(URL)
+    made.paths.system.mkdir()
+    save_toml(SETTINGS, made.paths.settings, mode=0o640)
+    installer = Installer(made.paths, units=RecordedUnits(), clock=StillClock())
+    installer.install(Wanted(source=URL))
+    return made

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +21,7 @@ from services.update.adopt import SOURCE, Adopter
 from services.update.install import require_installed
 from services.update.rauc import Rauc
 from services.update.state import add_outcome, load_update, save_update
+from unit.hearthctl import hearthctl
 from unit.services.update.bench import FACTS, Bench, make_bench
 
 NOW = 1000.0
@@ -145,8 +145,7 @@ def test_the_verb(bench: Bench) -> None:
         pytest.skip("the verbs are root's")
 
     def type_(*words: str) -> str:
-        argv = [sys.executable, "-m", "firstboot", "--root", bench.paths.root, "update", "adopt"]
-        result = subprocess.run([*argv, *words], capture_output=True, text=True, check=False)
+        result = hearthctl(bench.paths.root, "update", "adopt", *words)
         assert result.returncode == 0, result.stderr
         return result.stdout
 

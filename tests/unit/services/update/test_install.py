@@ -24,24 +24,11 @@ from services.update import gates
 from services.update.install import STALL_SECONDS, Installer, Wanted, require_installed
 from services.update.rauc import Rauc
 from services.update.state import load_update, save_update
+from unit.clock import StillClock
 from unit.services.appliance_files import RecordedUnits
 from unit.services.update.bench import FACTS, URL, Bench, make_bench
 
 WANTED = Wanted(source=URL, version="1.1")
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def time(self) -> float:
-        return self.now
-
-    def monotonic(self) -> float:
-        return self.now
-
-    def sleep(self, seconds: float) -> None:
-        self.now += seconds
 
 
 @pytest.fixture
@@ -53,7 +40,7 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
 
 def installer(bench: Bench, seen: list[UpdateState] | None = None) -> Installer:
     report = seen.append if seen is not None else lambda state: None
-    return Installer(bench.paths, units=RecordedUnits(), clock=Clock(), report=report)
+    return Installer(bench.paths, units=RecordedUnits(), clock=StillClock(), report=report)
 
 
 def test_an_installation_from_begin_to_end(bench: Bench) -> None:
@@ -179,7 +166,7 @@ def kill_while_installing(bench: Bench) -> UpdateState:
             raise Killed
 
     with pytest.raises(Killed):
-        Installer(bench.paths, clock=Clock(), report=report).install(WANTED)
+        Installer(bench.paths, clock=StillClock(), report=report).install(WANTED)
     return load_update(bench.paths)
 
 
@@ -229,7 +216,7 @@ def test_a_card_that_fills_up_meanwhile_does_not_end_it(bench: Bench) -> None:
             assert state.stage is Stage.INSTALLED
 
     bench.plan(steps=[[10, "x"], [20, "x"], [30, "x"], [40, "x"]])
-    it = Installer(bench.paths, clock=Clock(), report=report)
+    it = Installer(bench.paths, clock=StillClock(), report=report)
     with pytest.raises(OSError, match="update"):
         it.install(WANTED)  # it was seen to its end, which could not be written
     assert not Rauc().look().is_installing

@@ -10,21 +10,17 @@ import pytest
 
 from appliance.errors import CommandError, HearthError, StateError
 from appliance.paths import Paths
-from appliance.settings import Device, Owner, Server, Settings, load_settings, save_toml
+from appliance.settings import load_settings
 from appliance.update import Baseline, Stage, UpdateState
 from services import slots
 from services.health.stages import load_marks
 from services.update import kept, reboot
-from services.update.install import Installer, Wanted
 from services.update.state import load_update, save_update
 from unit.services import bootscript
 from unit.services.appliance_files import RecordedUnits
-from unit.services.update.bench import URL, Bench, make_bench
+from unit.services.update.bench import SETTINGS, URL, Bench, make_installed
 
 BASELINE = Baseline(passed={"route": True, "homeserver": False}, measured_at=3.0)
-SETTINGS = Settings(
-    owner=Owner(name="anna"), device=Device(), server=Server(name="home.example.org")
-)
 
 
 class KilledError(BaseException):
@@ -33,12 +29,7 @@ class KilledError(BaseException):
 
 @pytest.fixture
 def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
-    made = make_bench(tmp_path, monkeypatch)
-    made.bundle(URL)
-    made.paths.system.mkdir()
-    save_toml(SETTINGS, made.paths.settings, mode=0o640)
-    Installer(made.paths, units=RecordedUnits()).install(Wanted(source=URL))
-    return made
+    return make_installed(tmp_path, monkeypatch)
 
 
 def make_trial(bench: Bench, restarts: list[str] | None = None) -> reboot.Trial:
