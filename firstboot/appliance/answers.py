@@ -64,7 +64,8 @@ class Status:
     ``outside`` is empty for a server that only the home network reaches. In ``rescue`` mode neither
     slot started often enough to be trusted, and no homeserver runs. The data of before a factory
     reset, those of ``kept_name``, can be brought back for ``kept_hours`` more of running.
-    ``memory`` in MiB, ``ram`` what everything is sized for.
+    ``memory`` in MiB, ``ram`` what everything is sized for. ``claim_by_password``: the password
+    that was set in Raspberry Pi Imager opens the claim page as well.
     """
 
     phase: Phase
@@ -88,6 +89,7 @@ class Status:
     kept_name: str = ""
     memory: int = 0
     ram: RamClass = RamClass.GB1
+    claim_by_password: bool = False
 
     @property
     def is_public(self) -> bool:

@@ -36,6 +36,11 @@ class Paths:
         return self.hearth / "draft.toml"
 
     @property
+    def preseed(self) -> Path:
+        """What was set at flashing and taken off the card, 0600 root."""
+        return self.hearth / "preseed.toml"
+
+    @property
     def state(self) -> Path:
         """Phase and steps, 0640 root:hearth-ui; the progress page reads it without the agent."""
         return self.hearth / "state.json"

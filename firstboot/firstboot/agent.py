@@ -71,8 +71,9 @@ from firstboot.aftercare import Aftercare
 from firstboot.door import Door, check_text, internal_error, listen
 from firstboot.fate import Fate
 from firstboot.gate import Gate
+from firstboot.handover import forget_password, take_over
 from firstboot.host import Host, SystemHost
-from firstboot.preseed import Checked, load_preseed, redact_claim_code
+from firstboot.preseed import Checked, redact_claim_code
 from firstboot.reset_file import obey_file
 from firstboot.setup import Check, Save, Setup
 from firstboot.status import load_facts, measure_status
@@ -124,11 +125,13 @@ class Agent:
         """What a start has to put right: preseed, claim code, left-overs, a setup cut short."""
         if obey_file(self.paths, self.host):
             return  # the machine restarts
-        self.preseed = load_preseed(self.paths)
+        self.preseed = take_over(self.paths)
         for note in self.preseed.notes:
             logger.warning("%s", note)
         if self.setup.phase is not Phase.READY:
             self.gate.claim_code.prepare(self.preseed.claim_code)
+        else:
+            forget_password(self.paths)
         self.settle()
         self._go_on()
         self._prepared.set()
@@ -158,6 +161,7 @@ class Agent:
                 return
             if self.paths.draft.exists() or load_secrets(self.paths.secrets).claim_hash:
                 self.gate.claim_code.forget()
+                forget_password(self.paths)
                 redact_claim_code(self.paths)
                 self.setup.drafts.forget()
 

@@ -14,6 +14,7 @@ from appliance.protocol import Session
 from appliance.settings import load_secrets
 from appliance.state import Phase
 from firstboot.claims import ClaimCode
+from firstboot.handover import is_preset_password
 from firstboot.preseed import redact_claim_code
 from firstboot.sessions import Sessions
 from firstboot.status import is_clock_synchronised
@@ -43,7 +44,7 @@ class Gate:
         hint = "it is on the screen, or in claim-code.txt on the card's bootfs partition"
         self.guess(
             source,
-            lambda: self.claim_code.is_valid(code),
+            lambda: self.claim_code.is_valid(code) or is_preset_password(self._paths, code),
             AccessError("This is not the claim code.", hint=hint),
         )
 

@@ -11,6 +11,8 @@ from appliance.run import run
 START_SECONDS = 30
 GIVE_BACK_SECONDS = 60
 NEIGHBOURS = "hearth-neighbours.service"
+# Who tells the host name to others: by DHCP, by mDNS.
+NAMED = ("hearth-hostname.service", "systemd-networkd.service", "avahi-daemon.service")
 
 
 class Host(Protocol):
@@ -53,6 +55,14 @@ class Host(Protocol):
         ...
 
     def start_ssh(self) -> None: ...
+
+    def start_wifi(self) -> None:
+        """Start the unit that joins the Wi-Fi network of /run/hearth/wifi.conf. Returns at once."""
+        ...
+
+    def rename(self) -> None:
+        """Let the system and the network learn the host name that was noted. Returns at once."""
+        ...
 
     def renew_certificate(self) -> None:
         """Start the unit that issues a certificate where one is due. Returns at once."""
@@ -104,6 +114,13 @@ class SystemHost:
 
     def start_ssh(self) -> None:
         self._start("ssh.service")
+
+    def start_wifi(self) -> None:
+        self._start_again("hearth-wifi.service")
+
+    def rename(self) -> None:
+        # In one transaction, which runs them in the order that their units ask for.
+        run(["systemctl", "restart", "--no-block", *NAMED], timeout=START_SECONDS)
 
     def renew_certificate(self) -> None:
         self._start("hearth-certificate.service")

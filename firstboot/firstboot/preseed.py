@@ -1,18 +1,11 @@
 """hearth.toml on bootfs: what an owner may set before the first start, on any computer.
 
-    claim_code = "seven purple kettles"     # instead of the one that Hearth makes
-    ssh_key = "ssh-ed25519 AAAA... anna"    # switches SSH on, for root, with this key only
-    ssh_keys = ["...", "..."]
-    timezone = "Europe/Berlin"              # what the wizard offers
-
-A mistake never stops the start: it becomes a note on the console and on the pages, and the other
-keys still count.
+Its keys are appliance.preseed's. A mistake never stops the start: it becomes a note on the console
+and on the pages, and the other keys still count.
 """
 
 from __future__ import annotations
 
-import base64
-import binascii
 import re
 import tomllib
 from dataclasses import dataclass, field, fields
@@ -21,37 +14,38 @@ from typing import Any
 from appliance.errors import ConfigError, FieldError, HearthError, StateError
 from appliance.log import logger
 from appliance.paths import Paths
+from appliance.preseed import (
+    PRESEED_FILE,
+    Preseed,
+    check_country,
+    check_host_name,
+    check_ssh_key,
+    check_wifi_name,
+    check_wifi_password,
+)
 from appliance.tables import parse_table, unknown_key
 from appliance.validate import check_timezone
 from firstboot.codes import check_preset_code
-from services.bootfs import MAX_BYTES, PRESEED_FILE, is_too_large, read_file, write_file
+from services.bootfs import MAX_BYTES, is_too_large, read_file, write_file
+from services.wifi import Wifi
 
-# OpenSSH's public key types (PROTOCOL.*, sshd(8) AUTHORIZED_KEYS); DSA is gone since OpenSSH 10.
-KEY = re.compile(
-    r"(?P<type>ssh-ed25519|ssh-rsa|ecdsa-sha2-nistp(?:256|384|521)"
-    r"|sk-ssh-ed25519@openssh\.com|sk-ecdsa-sha2-nistp256@openssh\.com)"
-    r"[ \t]+(?P<blob>[A-Za-z0-9+/]+={0,2})(?:[ \t]+(?P<comment>[^\r\n]*))?"
-)
-CODE_LINE = re.compile(r"^[ \t]*claim_code[ \t]*=.*$", re.MULTILINE)
 MAX_NOTES = 8  # the pages show them all
-REDACTED = "# claim_code was used, and Hearth has removed it"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Preseed:
-    claim_code: str | None = field(default=None, repr=False)
-    ssh_key: str | None = None
-    ssh_keys: tuple[str, ...] = ()
-    timezone: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Checked:
-    """The usable part of the file, and a note for each part that is not."""
+    """The usable part of what lay on the card, and a note for each part that is not.
+
+    ``ssh_keys`` None: nothing is said of them. ``wifi.key`` is empty for an open network, and where
+    an earlier start has taken the password over.
+    """
 
     claim_code: str | None = field(default=None, repr=False)
-    ssh_keys: tuple[str, ...] = ()
+    ssh_keys: tuple[str, ...] | None = None
     timezone: str | None = None
+    hostname: str | None = None
+    country: str | None = None
+    wifi: Wifi | None = None
     notes: tuple[str, ...] = ()
 
 
@@ -72,13 +66,32 @@ def parse_preseed(text: str) -> Checked:
         return Checked(notes=(f"{PRESEED_FILE} is not used: {error} ({hint})",))
     notes: list[str] = []
     preseed = _known_part(table, notes)
-    keys = (*((preseed.ssh_key,) if preseed.ssh_key else ()), *preseed.ssh_keys)
     return Checked(
         claim_code=_kept(check_preset_code, preseed.claim_code, notes),
         timezone=_kept(check_timezone, preseed.timezone, notes),
-        ssh_keys=tuple(key for key in (_kept(check_ssh_key, key, notes) for key in keys) if key),
+        hostname=_kept(check_host_name, preseed.hostname, notes),
+        country=_kept(check_country, preseed.country, notes),
+        ssh_keys=_ssh_keys(preseed, notes),
+        wifi=_wifi(preseed, notes),
         notes=_first(notes),
     )
+
+
+def _ssh_keys(preseed: Preseed, notes: list[str]) -> tuple[str, ...] | None:
+    if preseed.ssh_key is None and preseed.ssh_keys is None:
+        return None
+    keys = (*((preseed.ssh_key,) if preseed.ssh_key else ()), *(preseed.ssh_keys or ()))
+    return tuple(key for key in (_kept(check_ssh_key, key, notes) for key in keys) if key)
+
+
+def _wifi(preseed: Preseed, notes: list[str]) -> Wifi | None:
+    """With a password that cannot be one it is no network at all, rather than an open one."""
+    name = _kept(check_wifi_name, preseed.wifi_ssid, notes)
+    password = _kept(check_wifi_password, preseed.wifi_password, notes)
+    if name is None or (preseed.wifi_password is not None and password is None):
+        return None
+    hidden = bool(preseed.wifi_hidden)
+    return Wifi(ssid=name.encode().hex(), key=password or "", hidden=hidden)
 
 
 def _first(notes: list[str]) -> tuple[str, ...]:
@@ -116,35 +129,23 @@ def _note(error: HearthError) -> str:
     return f"{error.message} ({error.hint})" if error.hint else error.message
 
 
-def check_ssh_key(line: str) -> str:
-    """One public key without options, as authorized_keys takes it. Raises ConfigError."""
-    found = KEY.fullmatch(line.strip())
-    hint = "copy the whole line of a .pub file: ssh-ed25519 AAAA... name"
-    if found is None:
-        what = "a private key" if "PRIVATE KEY" in line else f"{line.strip()[:24]!r}..."
-        raise ConfigError(f"{what} is not an SSH public key", hint=hint)
-    try:
-        blob = base64.b64decode(found["blob"], validate=True)
-    except binascii.Error as error:
-        raise ConfigError("an SSH key is cut short or mistyped", hint=hint) from error
-    # RFC 4253 section 6.6: the blob begins with the type's length and name.
-    name = found["type"].encode()
-    if not blob.startswith(len(name).to_bytes(4, "big") + name) or len(blob) <= len(name) + 4:
-        raise ConfigError("an SSH key is cut short or mistyped", hint=hint)
-    return line.strip()
-
-
 def redact_claim_code(paths: Paths) -> None:
     """After the claim: the preset code leaves the card, everything else in the file stays."""
+    redact(paths, "claim_code")
+
+
+def redact(paths: Paths, key: str) -> None:
+    """Replace the line of a secret that is not needed there any more by a comment."""
     text = read_file(paths, PRESEED_FILE)
-    if text is None or not CODE_LINE.search(text):
+    line = re.compile(rf"^[ \t]*{key}[ \t]*=.*$", re.MULTILINE)
+    if text is None or not line.search(text):
         return
-    redacted = CODE_LINE.sub(REDACTED, text)
+    redacted = line.sub(f"# {key} was used, and Hearth has removed it", text)
     try:
         tomllib.loads(redacted)
-        write_file(paths, PRESEED_FILE, redacted)
+        write_file(paths, PRESEED_FILE, redacted, wipe=True)
     except tomllib.TOMLDecodeError:
-        # A value over several lines: rather an old code on the card than an owner's file broken.
-        logger.warning("the used claim code stays in %s", PRESEED_FILE)
+        # A value over several lines: rather an old secret on the card than an owner's file broken.
+        logger.warning("the used %s stays in %s", key, PRESEED_FILE)
     except StateError as error:
-        logger.warning("the used claim code stays in %s: %s", PRESEED_FILE, error.message)
+        logger.warning("the used %s stays in %s: %s", key, PRESEED_FILE, error.message)

@@ -10,13 +10,13 @@ import threading
 from functools import partial
 from types import FrameType
 
-from appliance.errors import HearthError
 from appliance.log import logger
 from appliance.notify import notify_ready
 from appliance.paths import Paths
 from firstboot.agent import Agent
 from firstboot.codes import show_code
 from firstboot.console import Console
+from firstboot.handover import put_into_effect
 from firstboot.renewal import Renewal
 from firstboot.screen import View
 from services.filewatch import FileWatch
@@ -24,7 +24,6 @@ from services.mdns import Alias, OwnName
 from services.network import local_addresses, open_netlink
 from services.redirect import ROUTES, home_networks, read_networks
 from services.resolver import network_state, update_resolver
-from services.ssh import enable_ssh
 
 # Several messages come when a link comes up; one look at the end is enough.
 SETTLE_SECONDS = 0.3
@@ -38,8 +37,9 @@ class Watch:
         self._agent = agent
         self._paths = agent.paths
         self._alias = Alias()
+        self._host_name = socket.gethostname()
         self._console = Console(agent.paths)
-        self._own = OwnName(socket.gethostname())
+        self._own = OwnName(self._host_name)
         self._renewal = Renewal(agent.paths, agent.host)
         self._neighbours = home_networks("")
         self._netlink = open_netlink()
@@ -79,7 +79,9 @@ class Watch:
         self._agent.settle()
         update_resolver(self._paths)
         addresses = local_addresses()
-        self._alias.update(addresses)
+        self._look_at_host_name()
+        # Under that very name avahi announces us by itself.
+        self._alias.update(() if f"{self._host_name}.local" == self._alias.name else addresses)
         if addresses:
             self._own.refresh((addresses, self._alias.is_established))
         self._renewal.look(addresses, self._agent.setup.phase)
@@ -94,6 +96,11 @@ class Watch:
                 code_file=code.on_bootfs,
             )
         )
+
+    def _look_at_host_name(self) -> None:
+        """It changes once, at the start in which hearth.toml or Imager's file is first read."""
+        if (name := socket.gethostname()) != self._host_name:
+            self._host_name, self._own = name, OwnName(name)
 
     def _look_at_neighbours(self) -> None:
         """What came at the machine's start knows no network of ours yet; routers change theirs."""
@@ -159,7 +166,7 @@ def run_agent(paths: Paths) -> int:
             failures.append(error)
             agent.shutdown()
             return
-        _start_ssh(agent)
+        put_into_effect(agent.paths, agent.host, agent.preseed)
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
@@ -172,14 +179,3 @@ def run_agent(paths: Paths) -> int:
     watch.stop()
     watcher.join(timeout=10)
     return 1 if failures else 0
-
-
-def _start_ssh(agent: Agent) -> None:
-    keys = agent.preseed.ssh_keys
-    if not keys:
-        return
-    try:
-        enable_ssh(agent.paths, keys)
-        agent.host.start_ssh()
-    except (HearthError, OSError):
-        logger.exception("SSH could not be switched on")

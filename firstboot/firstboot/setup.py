@@ -182,7 +182,7 @@ class Setup:
         start, and settings never lie there without a setup that goes on.
         """
         if self._paths.draft.exists():
-            settings = self.drafts.settings(ssh_keys=preseed.ssh_keys)
+            settings = self.drafts.settings(ssh_keys=preseed.ssh_keys or ())
             save_toml(settings, self._paths.settings, mode=0o640, owner=self._owner)
         self._host.start_provisioning()
 

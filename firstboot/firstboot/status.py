@@ -12,6 +12,7 @@ from appliance.paths import Paths
 from appliance.protocol import Status
 from appliance.settings import Settings, load_settings
 from appliance.state import Phase, load_state
+from firstboot.handover import load_kept
 from firstboot.outside import outside_facts
 from services.names import public_names
 from services.network import local_addresses
@@ -93,6 +94,7 @@ def measure_status(
         rescue=report.rescue,
         memory=memory,
         ram=choose_size(paths, settings).ram,
+        claim_by_password=bool(load_kept(paths).password),
         outside=outside_facts(paths, settings) if state.phase is Phase.READY else (),
     )
 

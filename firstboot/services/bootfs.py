@@ -11,6 +11,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from appliance.atomic import fsync_directory, write_atomic
 from appliance.errors import HearthError, StateError
@@ -19,20 +20,29 @@ from appliance.paths import Paths
 from appliance.run import run
 
 CLAIM_CODE_FILE = "claim-code.txt"
-PRESEED_FILE = "hearth.toml"
 REMOUNT_SECONDS = 30
 MAX_BYTES = 64 * 1024  # nobody types more; a file that fell here by mistake must not use up memory
 
 _writing = threading.Lock()
 
 
-def write_file(paths: Paths, name: str, text: str) -> None:
-    """Replace a file on bootfs. Raises StateError when bootfs cannot be written."""
+def write_file(paths: Paths, name: str, text: str, *, wipe: bool = False) -> None:
+    """Replace a file on bootfs. Raises StateError when bootfs cannot be written.
+
+    With ``wipe`` the old content is overwritten as well: a replaced file's clusters keep it.
+    """
     target = paths.bootfs / name
     if read_file(paths, name) == text:
         return
     with _writable(paths):
-        write_atomic(target, text)
+        old = target.open("r+b") if wipe and target.exists() else None
+        try:
+            write_atomic(target, text)
+            if old is not None:
+                _overwrite(old)
+        finally:
+            if old is not None:
+                old.close()
 
 
 def remove_file(paths: Paths, name: str) -> None:
@@ -44,14 +54,38 @@ def remove_file(paths: Paths, name: str) -> None:
         fsync_directory(target.parent)
 
 
+def wipe_file(paths: Paths, name: str) -> None:
+    """Remove a file with secrets in it; its content is overwritten first.
+
+    A cut in between leaves a file of zeros, which ``read_file`` takes for none. Raises StateError.
+    """
+    target = paths.bootfs / name
+    if not target.exists():
+        return
+    with _writable(paths):
+        with target.open("r+b") as file:
+            _overwrite(file)
+        target.unlink()
+        fsync_directory(target.parent)
+
+
+def _overwrite(file: BinaryIO) -> None:
+    # A card that levels its wear may keep the old blocks all the same, out of a computer's reach.
+    file.seek(0)
+    file.write(bytes(os.fstat(file.fileno()).st_size))
+    file.flush()
+    os.fsync(file.fileno())
+
+
 def read_file(paths: Paths, name: str) -> str | None:
     """The text, or None where there is none. Editors on Windows may put a byte order mark first."""
     if is_too_large(paths, name):
         return None
     try:
-        return (paths.bootfs / name).read_text(encoding="utf-8-sig", errors="replace")
+        text = (paths.bootfs / name).read_text(encoding="utf-8-sig", errors="replace")
     except OSError:
         return None
+    return text if text.strip("\0") or not text else None
 
 
 def is_too_large(paths: Paths, name: str) -> bool:

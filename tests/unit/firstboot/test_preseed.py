@@ -53,7 +53,7 @@ def test_a_mistake_becomes_a_note(text: str, says: str) -> None:
     found = parse_preseed(text)
     assert len(found.notes) == 1
     assert says in found.notes[0]
-    assert found.ssh_keys == ()
+    assert not found.ssh_keys
 
 
 def test_one_mistake_does_not_spoil_the_rest() -> None:

@@ -22,6 +22,7 @@ from appliance.state import Phase, State, StepState, StepStatus, load_state, sav
 from services.authority import note_addresses
 from services.network import local_addresses
 from unit.firstboot.machine import exchange
+from unit.services.appliance_files import MEMINFO
 
 PUBLISH = """#!/bin/sh
 echo "Established under name 'hearth.local'"
@@ -39,10 +40,11 @@ class Box:
     def __init__(self, root: Path) -> None:
         self.paths = Paths(root)
         self.programs = root / "bin"
-        for name in ("run/hearth", "boot/firmware", "data/hearth", "dev", "bin",
+        for name in ("run/hearth", "boot/firmware", "data/hearth", "dev", "bin", "proc",
                      "sys/class/tty/console", "run/systemd/netif"):  # fmt: skip
             (root / name).mkdir(parents=True)
         (root / "sys/class/tty/console/active").write_text("ttyAMA0\n")
+        (root / "proc/meminfo").write_text(MEMINFO)
         self.serial = root / "dev/ttyAMA0"
         self.serial.touch()
         report = BootReport(slot="A", disk=root / "card", data=DataCondition.OK, data_detail="")

@@ -101,6 +101,12 @@ class GroundedHost:
     def start_ssh(self) -> None:
         self.acts.append("ssh")
 
+    def start_wifi(self) -> None:
+        self.acts.append("wifi")
+
+    def rename(self) -> None:
+        self.acts.append("rename")
+
     def renew_certificate(self) -> None:
         self.acts.append("renew")
 

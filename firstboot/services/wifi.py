@@ -1,0 +1,69 @@
+"""Joining a Wi-Fi network: wpa_supplicant's configuration; systemd-networkd asks for the address.
+
+The same program can also be an access point, with systemd-networkd's own DHCP server beside it, so
+the image needs neither hostapd nor NetworkManager.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from appliance.atomic import write_atomic
+from appliance.paths import Paths
+from appliance.preseed import RAW_KEY
+
+CONFIGURATION = "wifi.conf"  # under /run/hearth: it is made anew at each start
+CONTROL = "/run/hearth-wifi"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wifi:
+    """``ssid`` in hexadecimal, because any 32 bytes are a name. ``key``: a passphrase, the 64
+    hexadecimal digits that WPA2 makes of one (IEEE 802.11 annex J.4), or "" for an open network.
+    """
+
+    ssid: str
+    key: str = field(default="", repr=False)
+    hidden: bool = False
+
+    @property
+    def name(self) -> str:
+        """For people."""
+        return bytes.fromhex(self.ssid).decode(errors="replace")
+
+
+def render_wifi(wifi: Wifi, country: str) -> str:
+    """wpa_supplicant.conf(5)."""
+    lines = [f"ctrl_interface={CONTROL}", "update_config=0"]
+    if country:
+        lines.append(f"country={country}")
+    lines += ["network={", f"\tssid={wifi.ssid}"]
+    if wifi.hidden:
+        lines.append("\tscan_ssid=1")
+    if not wifi.key:
+        lines.append("\tkey_mgmt=NONE")
+    elif RAW_KEY.fullmatch(wifi.key) or '"' in wifi.key:
+        # WPA3 needs the passphrase itself, which nobody can tell from the key; and wpa_supplicant
+        # takes a passphrase to end at its first quotation mark, even if more follows.
+        lines += [f"\tpsk={raw_key(wifi)}", "\tkey_mgmt=WPA-PSK WPA-PSK-SHA256",
+                  "\tieee80211w=1"]  # fmt: skip
+    else:
+        lines += [f'\tpsk="{wifi.key}"', "\tkey_mgmt=WPA-PSK WPA-PSK-SHA256 SAE",
+                  "\tieee80211w=1"]  # fmt: skip
+    return "\n".join([*lines, "}", ""])
+
+
+def raw_key(wifi: Wifi) -> str:
+    """What WPA2 makes of a passphrase and the network's name (IEEE 802.11 annex J.4)."""
+    if RAW_KEY.fullmatch(wifi.key):
+        return wifi.key.lower()
+    import hashlib  # OpenSSL: the resident agent needs it here only
+
+    name = bytes.fromhex(wifi.ssid)
+    return hashlib.pbkdf2_hmac("sha1", wifi.key.encode(), name, 4096, 32).hex()
+
+
+def write_wifi(paths: Paths, wifi: Wifi, country: str) -> None:
+    """For this start; hearth-wifi.service reads it."""
+    text = render_wifi(wifi, country)
+    write_atomic(paths.runtime / CONFIGURATION, text, mode=0o600)
