@@ -18,6 +18,7 @@ from appliance.settings import Ddns, Reach, Secrets
 from firstboot.address_check import RESULT, AddressCheck, Outdoors, check_address
 from firstboot.cli import make_parser
 from firstboot.draft import DraftBook
+from services.ddns import verify
 from services.ddns.client import Client
 from services.ddns.result import make_client
 from services.ddns.verify import Authorities, find_authorities
@@ -160,7 +161,8 @@ def test_names_beneath_ones_own_are_used_where_both_lead_here(
     assert book.show().names == (HOME,)
 
 
-def test_no_dns_at_all_is_a_finding_too(owner: Owner, machine: Machine) -> None:
+def test_no_dns_at_all_is_a_finding_too(owner: Owner, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(verify, "FIND_SECONDS", 0.3)
     owner.answers(HOME, provider="none")
     owner.port = 9  # discard: nobody answers there
     found = owner.check()

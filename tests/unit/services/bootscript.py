@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import zlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,6 +15,8 @@ from appliance.layout import STATE_OFFSETS
 from appliance.slotstate import NAMES, SlotState, newest, read_copies, render_state
 
 SCRIPT = Path(__file__).parents[3] / "image/boot/boot.cmd"
+# Without the virtual environment, whose start takes longer than the answer.
+HELPER = f"{sys.base_prefix}/bin/python3 -I -S {Path(__file__).with_name('bootenv.py')}"
 UBOOT = r"""
 setenv() { name=$1; shift; eval "$name=\$*"; }
 number() { word=${1#0x}; echo $((0x${word:-0})); }
@@ -34,10 +35,10 @@ virtio() {
 env() {
     case $1 in
         import) shift 2; file=$MEMORY/${1#0x}; shift 2
-            found=$("$PYTHON" "$HELPER" import "$file" "$@") && eval "$found" ;;
+            found=$($HELPER import "$file" "$@") && eval "$found" ;;
         export) shift 4; file=$MEMORY/${1#0x}; shift; values=
             for one in "$@"; do eval "values=\"\$values\$one=\$$one|\""; done
-            "$PYTHON" "$HELPER" export "$file" "$values" ;;
+            $HELPER export "$file" "$values" ;;
     esac
 }
 load() { echo "slot=$hearth_slot rescue=$hearth_rescue part=$hearth_part from=$2"; exit 0; }
@@ -54,7 +55,7 @@ class Booted:
 def run_script(card: Path, work: Path) -> Booted:
     """What boot.scr would start from this card, with what it writes there."""
     work.mkdir(exist_ok=True)
-    variables = {"CARD": card, "MEMORY": work, "PYTHON": sys.executable, "HELPER": __file__}
+    variables = {"CARD": card, "MEMORY": work, "HELPER": HELPER}
     script = UBOOT + SCRIPT.read_text()
     result = subprocess.run(
         ["sh", "-c", script],
@@ -84,28 +85,3 @@ def boot(card: Path) -> Booted:
         file.seek(STATE_OFFSETS[index])
         file.write(render_state(replace(state, seq=state.seq + 1, left=left)))
     return Booted(slot, False)
-
-
-def _import(file: Path, names: list[str]) -> int:
-    raw = file.read_bytes()
-    if int.from_bytes(raw[:4], "little") != zlib.crc32(raw[4:]):
-        return 1
-    entries = raw[4:].split(b"\0\0")[0].decode().split("\0")
-    for entry in entries:
-        name, _, value = entry.partition("=")
-        if name in names:
-            sys.stdout.write(f'{name}="{value}"\n')
-    return 0
-
-
-def _export(file: Path, values: str) -> int:
-    """U-Boot sorts by name, and leaves out what is empty."""
-    entries = sorted(entry for entry in values.split("|") if not entry.endswith("=") and entry)
-    body = b"".join(entry.encode() + b"\0" for entry in entries).ljust(4092, b"\0")
-    file.write_bytes(zlib.crc32(body).to_bytes(4, "little") + body)
-    return 0
-
-
-if __name__ == "__main__":
-    what, where, *rest = sys.argv[1:]
-    sys.exit(_import(Path(where), rest) if what == "import" else _export(Path(where), rest[0]))

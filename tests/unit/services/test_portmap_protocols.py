@@ -105,7 +105,8 @@ def test_the_other_version(versions: tuple[int, ...], cause: str) -> None:
         mapper.close()
 
 
-def test_a_lost_packet_is_sent_again(kind: str) -> None:
+def test_a_lost_packet_is_sent_again(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("services.portmap.pcp.WAITS", (0.2, 3.0))
     with UdpGateway(time, mute=1) as gateway:
         mapper = speak(kind, gateway)
         assert mapper.map(WEB, 3600).lease == 3600

@@ -178,8 +178,9 @@ def test_a_status_is_good_only_as_long_as_somebody_looks(tmp_path: Path) -> None
 
 
 @pytest.fixture
-def silent() -> Iterator[int]:
+def silent(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
     """A port on which somebody hears and says nothing, as WireGuard does to strangers."""
+    monkeypatch.setattr("services.tunnel.diagnose.KNOCK_SECONDS", 0.3)
     with closing(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as listener:
         listener.bind(("127.0.0.1", 0))
         yield listener.getsockname()[1]

@@ -32,7 +32,7 @@ def serving(app: Flask, port: int = 0, *, tls: bool = False) -> Iterator[str]:
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     context = "adhoc" if tls else None
     server = make_server("127.0.0.1", port, app, threaded=True, ssl_context=context)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
     try:
         yield f"{'https' if tls else 'http'}://127.0.0.1:{server.server_port}"

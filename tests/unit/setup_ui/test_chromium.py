@@ -12,7 +12,10 @@ from appliance.state import Phase, StepState
 from unit.setup_ui.appliance_under_test import CODE, PASSWORD, Appliance, step
 from unit.setup_ui.live import CHROMIUM, chromium, serving
 
-pytestmark = pytest.mark.skipif(not CHROMIUM.exists(), reason="Chromium is not installed")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not CHROMIUM.exists(), reason="Chromium is not installed"),
+]
 
 DONE = step("database", StepState.DONE)
 RUNNING = step("homeserver", StepState.RUNNING, detail="loading")
