@@ -160,6 +160,18 @@ def assert_is_told(data: tuple[str, str]) -> None:
     assert verdict == ("ok" if percent >= LOW_PERCENT else "warn")
 
 
+def test_the_homeserver_is_sized_for_the_board(provisioned: Provisioned) -> None:
+    sandbox = provisioned.sandbox
+    told = sandbox.run(["cat", f"/run/units/{provisioned.unit}.properties"]).stdout
+    assert told == "MemoryMax=440M\nMemorySwapMax=120M\n"
+    pid = json.loads(sandbox.run(["cat", f"/run/units/{provisioned.unit}.json"]).stdout)["pid"]
+    if provisioned.software == "synapse":
+        assert "libjemalloc.so.2" in sandbox.run(["cat", f"/proc/{pid}/maps"]).stdout
+    else:
+        environment = sandbox.run(["cat", f"/proc/{pid}/environ"]).stdout.split("\0")
+        assert "GOMEMLIMIT=300MiB" in environment
+
+
 def test_doctor_is_content_and_tells_the_truth_about_what_is_broken(
     provisioned: Provisioned,
 ) -> None:
@@ -178,18 +190,6 @@ def test_doctor_is_content_and_tells_the_truth_about_what_is_broken(
     sandbox.run(["systemctl", "stop", "nginx"])
     broken = provisioned.doctor()
     assert {broken[name][0] for name in ("nginx", "pages", "certificate", "client")} == {"fail"}
-
-
-def test_the_homeserver_is_sized_for_the_board(provisioned: Provisioned) -> None:
-    sandbox = provisioned.sandbox
-    told = sandbox.run(["cat", f"/run/units/{provisioned.unit}.properties"]).stdout
-    assert told == "MemoryMax=440M\nMemorySwapMax=120M\n"
-    pid = json.loads(sandbox.run(["cat", f"/run/units/{provisioned.unit}.json"]).stdout)["pid"]
-    if provisioned.software == "synapse":
-        assert "libjemalloc.so.2" in sandbox.run(["cat", f"/proc/{pid}/maps"]).stdout
-    else:
-        environment = sandbox.run(["cat", f"/proc/{pid}/environ"]).stdout.split("\0")
-        assert "GOMEMLIMIT=300MiB" in environment
 
 
 def test_memory_of_all_processes(provisioned: Provisioned) -> None:
