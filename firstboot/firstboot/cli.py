@@ -13,6 +13,7 @@ from pathlib import Path
 
 from appliance.paths import Paths
 from firstboot import (
+    claim_verbs,
     other_servers,
     provider_verbs,
     rented_server,
@@ -77,6 +78,7 @@ def make_parser() -> argparse.ArgumentParser:
         return added
 
     _add_public(add)
+    claim_verbs.add_verbs(add)
     other_servers.add_verbs(add)
     way_verbs.add_verbs(add)
     provider_verbs.add_verbs(add)

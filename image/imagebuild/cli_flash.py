@@ -14,6 +14,7 @@ from appliance.tables import to_table
 from imagebuild.context import Context, default_cache
 from imagebuild.flash.disk import Disk, check_disk, find_disk, find_obstacle, list_disks
 from imagebuild.flash.flash import flash
+from imagebuild.flash.preseed import add_options, make_preseed, make_preseeder
 from imagebuild.flash.source import Source, load_source
 from imagebuild.flash.watch import wait_for
 from imagebuild.recipe import make_recipe
@@ -30,7 +31,9 @@ def add_flash(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         "mounted disks and ones under 16 GB are refused; the disk's name is asked for before "
         "anything is written. Only what the block map beside the image lists is written.",
         epilog="examples:  hearth flash --list\n           sudo .venv/bin/hearth flash\n"
-        "           sudo .venv/bin/hearth flash hearth-1.2.3-arm64.img.xz --disk sdb",
+        "           sudo .venv/bin/hearth flash hearth-1.2.3-arm64.img.xz --disk sdb\n"
+        "           sudo .venv/bin/hearth flash --hostname attic --ssh-key ~/.ssh/id_ed25519.pub\n"
+        "           sudo .venv/bin/hearth flash --wifi 'Our home' --country DE",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("image", type=Path, nargs="?", help=".img, .img.xz or .img.zst; default: "
@@ -43,6 +46,7 @@ def add_flash(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     parser.add_argument("--no-bmap", action="store_true", help="write the empty blocks, too")
     parser.add_argument("--wait", type=float, metavar="SECONDS", help="for a card to be put in; "
                         f"default {PATIENCE} on a terminal, else 0")  # fmt: skip
+    add_options(parser)
     parser.set_defaults(command=flash_command)
 
 
@@ -56,6 +60,8 @@ def flash_command(options: argparse.Namespace) -> int:
     context = Context(recipe, recipe.source / "build", default_cache())
     image = options.image or context.compressed_image
     source = load_source(image, block_map=options.bmap, use_map=not options.no_bmap)
+    preseed = make_preseed(options)
+    preseeder = make_preseeder(preseed, context.tools) if preseed is not None else None
     disk = _choose(udev, options)
     check_disk(disk, source.size or 0)
     _announce(disk, source)
@@ -64,7 +70,7 @@ def flash_command(options: argparse.Namespace) -> int:
         return 0
     _confirm(disk)
     try:
-        done = flash(udev, disk, source, context.tools, None)
+        done = flash(udev, disk, source, context.tools, preseeder)
     except KeyboardInterrupt:
         sys.stderr.write(f"\ninterrupted; {disk.name} starts nothing now: flash it again\n")
         return INTERRUPTED

@@ -1,7 +1,9 @@
 """The list that Raspberry Pi Imager shows (its doc/json-schema/os-list-schema.json).
 
 Imager 2 offers no customisation for an image from a file, and people like a list better than a
-file: `rpi-imager --repo URL` shows this one.
+file: `rpi-imager --repo URL` shows this one. There are two of them, since an Imager shows no entry
+whose way of handing over a person's settings it does not know: "rpi-preseed" came with 2.0.11,
+"cloudinit" is older. The device reads both (firstboot.imager).
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ from imagebuild.indexes import parse_version
 from imagebuild.site import ICON, SAFE_NAME, Site
 
 ENTRY = "imager.json"
+LISTS = {"rpi-imager.json": "rpi-preseed", "rpi-imager-cloudinit.json": "cloudinit"}
 CHUNK = 1 << 20
 # Imager's own words for the boards (those of its official list and of others').
 TAGS = {
@@ -59,8 +62,6 @@ def make_entry(site: Site, facts: ReleaseFacts, image: Path, now: float) -> dict
         "release_date": f"{datetime.fromtimestamp(now, UTC):%Y-%m-%d}",
         "devices": sorted({TAGS[name] for name in facts.boards or TAGS}),
         "architecture": "armv8",
-        # hearth.toml is ours alone: a page that asks for a Wi-Fi password would promise too much.
-        "init_format": "none",
     }
     block_map = block_map_of(image)
     if block_map.exists():
@@ -78,11 +79,16 @@ def write_entry(site: Site, version: str, entry: dict[str, Any]) -> None:
     write_atomic(site.release_directory(version) / ENTRY, json.dumps(entry, indent=1) + "\n")
 
 
-def render_list(site: Site, index: Index) -> str:
+def write_lists(site: Site, index: Index) -> None:
+    for name, init_format in LISTS.items():
+        write_atomic(site.imager_file(index.channel, name), render_list(site, index, init_format))
+
+
+def render_list(site: Site, index: Index, init_format: str) -> str:
     """The newest release that has an image and is not held back."""
     ordered = sorted(index.releases, key=lambda one: parse_version(one.facts.version), reverse=True)
     entries = [
-        json.loads(file.read_text())
+        {**json.loads(file.read_text()), "init_format": init_format}
         for release in ordered
         if not release.rollout.paused
         and (file := site.release_directory(release.facts.version) / ENTRY).exists()

@@ -11,7 +11,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from appliance.atomic import write_atomic
 from appliance.channelindex import MAX_NOTES, render_index, to_seconds, to_text
 from appliance.errors import ConfigError, HearthError, SignatureError, StateError
 from appliance.log import logger
@@ -196,7 +195,7 @@ class Publisher:
         if crl:
             self.site.write_crl(crl)
         self.site.write_index(index.channel, message)
-        write_atomic(self.site.imager_file(index.channel), imager.render_list(self.site, index))
+        imager.write_lists(self.site, index)
         return index
 
 

@@ -2,7 +2,8 @@
 
     revoked.crl                         which release keys count no more
     CHANNEL/index.cms                   what there is (appliance.channelindex)
-    CHANNEL/rpi-imager.json             the same for Raspberry Pi Imager
+    CHANNEL/rpi-imager.json             the same for Raspberry Pi Imager, and for one before 2.0.11
+    CHANNEL/rpi-imager-cloudinit.json
     releases/VERSION/                   bundle, image, block map
     site.json, hearth.svg               its own address; a picture for Raspberry Pi Imager
 
@@ -60,8 +61,8 @@ class Site:
     def index_file(self, channel: Channel) -> Path:
         return self.directory / channel.value / INDEX_NAME
 
-    def imager_file(self, channel: Channel) -> Path:
-        return self.directory / channel.value / "rpi-imager.json"
+    def imager_file(self, channel: Channel, name: str = "rpi-imager.json") -> Path:
+        return self.directory / channel.value / name
 
     def release_directory(self, version: str) -> Path:
         return self.directory / "releases" / version

@@ -61,6 +61,10 @@ class Card:
         with self._explained("keep what was written"):
             os.fsync(self._descriptor)
 
+    def forget(self) -> None:
+        """Drop what the kernel remembers of it; other programs then read the card itself."""
+        os.posix_fadvise(self._descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+
     def eject(self) -> bool:
         """Let a USB reader drop its card; False where there is nothing to eject."""
         with suppress(OSError):

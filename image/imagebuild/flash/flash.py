@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,12 +14,10 @@ from imagebuild.flash.capacity import check_capacity, holds_data
 from imagebuild.flash.card import Card, gone, open_card
 from imagebuild.flash.copy import Tell, blank, seal, verify, write_image
 from imagebuild.flash.disk import Disk, check_disk, find_disk
+from imagebuild.flash.preseed import Preseeder
 from imagebuild.flash.progress import Meter
 from imagebuild.flash.source import Source, open_stream
 from imagebuild.flash.watch import watch_for_removal
-
-# Puts an owner's answers on bootfs, once all else is on the card.
-Preseed = Callable[[Path], None]
 
 
 @dataclass(frozen=True)
@@ -32,13 +29,13 @@ class Flashed:
 
 
 def flash(
-    context: pyudev.Context, disk: Disk, source: Source, tools: Path, preseed: Preseed | None
+    context: pyudev.Context, disk: Disk, source: Source, tools: Path, preseeder: Preseeder | None
 ) -> Flashed:
     """Write, check, seal, eject. Raises HearthErrors that name the disk."""
     with watch_for_removal(context, disk.name) as pulled, open_card(disk.node) as card:
         check_same(context, disk, source.size or 0)
         try:
-            return _flash(card, source, tools, preseed, pulled)
+            return _flash(card, source, tools, preseeder, pulled)
         except DiskFaultError as error:
             # A reader without its card says "input/output error" before udev says why.
             if pulled.wait(1.0):
@@ -56,7 +53,7 @@ def check_same(context: pyudev.Context, disk: Disk, needed: int) -> None:
 
 
 def _flash(
-    card: Card, source: Source, tools: Path, preseed: Preseed | None, pulled: threading.Event
+    card: Card, source: Source, tools: Path, preseeder: Preseeder | None, pulled: threading.Event
 ) -> Flashed:
     if holds_data(card):
         logger.info("the card holds the data of an earlier Hearth; it stays")
@@ -70,8 +67,8 @@ def _flash(
     meter = Meter("checking", written.size)
     verify(card, written, _attentive(meter, pulled, card))
     meter.finish()
-    if preseed is not None:
-        preseed(card.path)
+    if preseeder is not None:
+        preseeder.write(card)
     seal(card, written)
     return Flashed(size=written.size, ejected=card.eject())
 

@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 
 from appliance.bootreport import DataCondition
-from appliance.errors import AccessError
+from appliance.errors import AccessError, StateError
 from appliance.paths import Paths
 from appliance.protocol import Claim, GetDraft, GetStatus
 from appliance.state import Phase, State, save_state
+from firstboot.cli import run_verb
 from firstboot.cloudinit import read_values
 from firstboot.handover import load_kept, put_into_effect, take_over
 from firstboot.imager import FILES, Left, read_left
@@ -242,6 +243,22 @@ def test_it_is_forgotten_when_setup_is_over(machine: Machine) -> None:
     assert not machine.ask(GetStatus()).claim_by_password
 
 
+def test_a_key_serves_as_a_claim(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whoever is in by SSH is root, and reads the code."""
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    verb = ["--root", os.fspath(machine.paths.root), "claim"]
+    assert run_verb(verb) == 0
+    code = capsys.readouterr().out.partition("claim code: ")[2][:9]
+    assert machine.ask(Claim(code=code, source="b")).token
+    with pytest.raises(StateError, match="has been used"):
+        run_verb(verb)
+    save_state(State(phase=Phase.READY), machine.paths.state)
+    with pytest.raises(StateError, match="no claim code any more"):
+        run_verb(verb)
+
+
 # ---- power cuts -----------------------------------------------------------------------------
 
 # Whatever changes a file or makes a change last; the cut comes before it.
@@ -271,6 +288,8 @@ def cut_at(number: int, monkeypatch: pytest.MonkeyPatch) -> list[int]:
 def test_a_power_cut_at_each_step(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, found: dict[str, str]
 ) -> None:
+    # Where the cut comes is what counts here; waiting for the disk at each of them takes a minute.
+    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
     cuts = 0
     while True:
         machine = Machine(tmp_path / f"{cuts}")

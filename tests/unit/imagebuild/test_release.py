@@ -29,7 +29,7 @@ from appliance.release import Channel, Index, Release, Rollout
 from appliance.signed import verify
 from imagebuild.__main__ import main
 from imagebuild.bundlefile import read_bundle
-from imagebuild.imager import ENTRY, TAGS
+from imagebuild.imager import ENTRY, LISTS, TAGS
 from imagebuild.indexes import pruned
 from imagebuild.keys import init_root, new_release_key, revoke
 from imagebuild.recipe import load_boards
@@ -344,8 +344,13 @@ def test_the_list_for_raspberry_pi_imager(office: Office, image: Path) -> None:
     for name in ("url", "bmap_url"):
         assert (office.site.directory / entry[name].removeprefix(f"{URL}/")).is_file()
     assert (office.site.directory / entry["icon"].removeprefix(f"{URL}/")).is_file()
+    for name, init_format in LISTS.items():
+        other = json.loads(office.site.imager_file(BETA, name).read_text())
+        assert other == {"os_list": [{**entry, "init_format": init_format}]}
     office.publisher().change_rollout(BETA, "1.2", paused=True)
-    assert json.loads(office.site.imager_file(BETA).read_text()) == {"os_list": []}
+    for name in LISTS:
+        other = json.loads(office.site.imager_file(BETA, name).read_text())
+        assert other == {"os_list": []}
     assert (office.site.release_directory("1.2") / ENTRY).exists()
 
 
