@@ -8,12 +8,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
-
-import jinja2
+from typing import TYPE_CHECKING, Any
 
 from appliance.errors import ConfigError
 from appliance.paths import Paths
+
+if TYPE_CHECKING:
+    import jinja2
 
 
 class Action(StrEnum):
@@ -51,6 +52,8 @@ def render_templates(
     paths: Paths, templates: Sequence[Template], values: Mapping[str, Any]
 ) -> tuple[Rendered, ...]:
     """Raises ConfigError naming template and line when one does not render."""
+    import jinja2  # a quarter of the start of most verbs, and few of them render
+
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(paths.templates),
         undefined=jinja2.StrictUndefined,
@@ -67,6 +70,8 @@ def render_templates(
 def _render(
     environment: jinja2.Environment, template: Template, values: Mapping[str, Any]
 ) -> Rendered:
+    import jinja2
+
     try:
         text = environment.get_template(template.source).render(values)
     except jinja2.TemplateSyntaxError as error:

@@ -17,93 +17,37 @@ from pathlib import Path
 
 import dns.resolver
 
-from appliance.errors import CertificateError, HearthError, NetworkError
-from appliance.settings import (
-    Ddns,
-    Public,
-    Reach,
-    Secrets,
-    Way,
-    load_secrets,
-    load_settings,
-    save_toml,
-)
+from appliance.errors import NetworkError
+from appliance.settings import Ddns, Public, Reach, Secrets, Way, load_settings, save_toml
 from firstboot import ddns as ddns_job
 from firstboot import portmap as portmap_job
-from services.acme.contract import (
-    DAY,
-    AcmeState,
-    Act,
-    Wanted,
-    after_failure,
-    after_issue,
-    after_rehearsal,
-    plan,
-    renewed_for,
-)
-from services.ddns.bound import bind
-from services.ddns.challenge import LABEL, DnsAnswerer
+from services.acme.contract import DAY
 from services.ddns.client import Client
 from services.ddns.provider import Protocol, Provider, SubNames, Txt
 from services.ddns.result import DdnsResult, make_client
 from services.ddns.verify import Authorities, find_authorities
-from services.names import public_names
 from services.portmap.mapper import Mapper
 from services.portmap.natpmp import NatPmp
 from services.portmap.pcp import Pcp
 from services.portmap.place import Place
-from services.results import load_result, save_result
-from services.ways import DNS_01, choose_challenge
+from services.results import load_result
 from unit.firstboot.counting import CountedAuthority, CountedGateway, CountedZone, Echoes
+from unit.firstboot.weekcert import look_after_certificate
+from unit.firstboot.weekclock import START, Clock, TrueClock
 from unit.services.appliance_files import SECRETS, RecordedUnits, make_appliance
 from unit.services.ddns.bench import at_endpoint
 from unit.services.ddns.nameserver import KEY_NAME, KEY_SECRET, serve_zone
 from world.internet.ddns_endpoints import NAMES, SECRET, USER, serve
 from world.internet.ddns_ledger import Entry, Ledger
 
-START = 1_800_000_000.0
 HERE = "127.0.0.1"
 NOWHERE = "http://127.0.0.1:9"
 STEP = 300.0  # hearth-portmap.timer and hearth-ddns.timer
 CALM = DAY / 4  # the longest pause after a provider's trouble is four hours
 ACME_STEPS = 3  # hearth-acme.timer: 15 minutes
-LIFE = 6.6 * DAY  # Let's Encrypt's short-lived profile, so that a week sees renewals
 RFC2136_NAME = "home.example.org"
 # In this order providers meet routers of each kind.
 VERSIONS = ((0,), (2,), (0, 2))
-
-
-class Clock:
-    """The appliance's clock. ``true`` is the time; its own is behind while ``behind`` is set."""
-
-    def __init__(self) -> None:
-        self.true = START
-        self.behind = 0.0
-        self.booted = START - 30
-
-    def time(self) -> float:
-        return self.true - self.behind
-
-    def monotonic(self) -> float:
-        return self.true - self.booted
-
-    def sleep(self, seconds: float, /) -> None:
-        self.true += seconds
-
-
-class TrueClock:
-    """Everybody else's."""
-
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-
-    def __call__(self) -> float:
-        return self._clock.true
-
-    monotonic = time = __call__
-
-    def sleep(self, seconds: float, /) -> None:
-        self._clock.sleep(seconds)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -305,7 +249,7 @@ class Week:
             self.follow()
         result = self.follow()
         if step % ACME_STEPS == 0 and not self.clock.behind:
-            self.look_after_certificate()
+            look_after_certificate(self)
         if result.contract.stop is not None and not self.owner_acts_at:
             self.owner_acts_at = self.now() + self.dice.uniform(3600, 12 * 3600)
 
@@ -326,12 +270,12 @@ class Week:
         return NatPmp(HERE, source=HERE, port=self.router.port)
 
     def follow(self, *, again: bool = False) -> DdnsResult:
-        world = ddns_job.World(clock=self.clock, client=self._client, authorities=self._authorities)
+        world = ddns_job.World(clock=self.clock, client=self.client, authorities=self.authorities)
         result = ddns_job.follow_address(self.paths, world, again=again)
         assert result is not None
         return result
 
-    def _client(self, ddns: Ddns, secrets: Secrets) -> Client:
+    def client(self, ddns: Ddns, secrets: Secrets) -> Client:
         client = make_client(ddns, secrets)
         if not self.is_ddns_by_dns:
             return at_endpoint(client, self.url if self.is_online else NOWHERE)
@@ -341,67 +285,12 @@ class Week:
             provider=client.provider, account=replace(client.account, endpoint=f"{HERE}:9")
         )
 
-    def _authorities(self, name: str) -> Authorities:
+    def authorities(self, name: str) -> Authorities:
         if not self.is_online:
             raise NetworkError("no way to the name servers")
         resolver = dns.resolver.Resolver(configure=False)
         resolver.nameservers, resolver.port = [HERE], self.port
         return find_authorities(name, resolver=resolver, port=self.port)
-
-    def look_after_certificate(self) -> None:
-        """firstboot.acme.look_after_certificate, with an authority that speaks no ACME."""
-        settings, secrets = load_settings(self.paths.settings), load_secrets(self.paths.secrets)
-        assert settings is not None
-        names, public = public_names(settings), settings.public
-        assert names is not None
-        assert public is not None
-        assert public.ddns is not None
-        state = load_result(self.paths, "acme", AcmeState) or AcmeState()
-        method = choose_challenge(self.paths, public, names, state.method)
-        wanted = Wanted(names=names.all, method=method)
-        while (step := plan(state, wanted, self.clock.time())).act is not Act.NOTHING:
-            state = renewed_for(state, wanted)
-            try:
-                self.order(names.all, method, public.ddns, secrets)
-            except HearthError as error:
-                state = after_failure(state, error, self.clock.time())
-            else:
-                now = self.clock.time()
-                if step.act is Act.REHEARSE:
-                    state = after_rehearsal(state)
-                else:
-                    self.authority.issue(names.all)
-                    state = after_issue(state, starts=now, ends=now + LIFE, now=now)
-            save_result(self.paths, "acme", state)
-
-    def order(self, names: tuple[str, ...], method: str, ddns: Ddns, secrets: Secrets) -> None:
-        """Raises what the real one does when a name cannot be proved."""
-        if not self.is_online:
-            raise NetworkError("no way to the authority")
-        self.authority.order()
-        bound = bind(self.paths, self._client(ddns, secrets), ddns, secrets, self.clock)
-        bound = replace(bound, boot_id=lambda: str(self.boots))
-        authorities = self._authorities(self.name)
-        answerer = DnsAnswerer(client=bound, clock=self.clock, authorities=authorities)
-        for name in names:
-            if method != DNS_01:
-                self.ask_port_80(name)
-                continue
-            try:
-                answerer.present(name, "token", "answer")
-                if "answer" not in self.zone.records.get((f"{LABEL}.{name}", "TXT"), ()):
-                    self.authority.fail(name)
-                    raise CertificateError(f"{name}: no such record", kind="dns")
-            finally:
-                answerer.remove(name, "token", "answer")
-
-    def ask_port_80(self, name: str) -> None:
-        if self.zone.records.get((name, "A"), ()) != (self.wan,):
-            self.authority.fail(name)
-            raise CertificateError(f"{name} leads elsewhere", kind="dns")
-        if self.router.open_ports().get(80) != 8080:
-            self.authority.fail(name)
-            raise CertificateError("nothing answered", kind="connection")
 
     # ---- afterwards
 
