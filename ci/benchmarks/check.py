@@ -13,7 +13,7 @@ from unit.services.channel_files import (
     an_index,
     make_appliance,
 )
-from unit.signing import make_root
+from unit.signing import usual_root
 from unit.static_server import NETWORK_HEADERS, serving
 
 MUST_KB = 2.0
@@ -24,8 +24,8 @@ def check_rows(place: Path) -> list[Row]:
 
     The server adds what a content delivery network adds; TLS is not in it.
     """
-    keys = make_root(place / "keys")
-    publisher = Publisher(place / "site", keys)
+    keys = usual_root(place / "keys")
+    publisher = Publisher(place / "site", keys.signer)
     publisher.directory.mkdir()
     publisher.publish_crl(keys.crl())
     publisher.publish(an_index(a_release("1.0")))

@@ -66,13 +66,13 @@ def test_synapse_asks_for_every_key(sandbox: Sandbox) -> None:
     files = "/run/sizes/synapse-*/synapse/homeserver.yaml"
     odd = "/run/odd.yaml"
     change = (
-        "s/^presence:/presense:/; s/^  cache_autotuning:/  cache_autotunning:/;"
+        "s/^presence:/presents:/; s/^  cache_autotuning:/  cache_autotunning:/;"
         " s/^    min_cache_ttl/    min_cache_tll/"
     )
     # A control: what a slip of the pen would look like.
     sandbox.run(["sh", "-c", f"sed '{change}' /run/sizes/synapse-1gb-lan/synapse/*r.yaml > {odd}"])
     found = json.loads(sandbox.run(["sh", "-c", f"{READ} {files} {odd}"]).stdout)
-    assert found.pop(odd) == ["caches.cache_autotunning", *HANDED_ON, "presense"]
+    assert found.pop(odd) == ["caches.cache_autotunning", *HANDED_ON, "presents"]
     assert len(found) == 2 * len(RamClass)
     assert {file: keys for file, keys in found.items() if keys != HANDED_ON} == {}
 
