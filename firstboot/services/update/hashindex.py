@@ -36,7 +36,7 @@ def prepare_indexes(paths: Paths, booted: str, target: str) -> None:
         ours = _directory(paths, target) / UNKNOWN / NAME
         if not any(_directory(paths, target).glob("hash-*")):
             _save(ours, NOTHING)
-        elif ours.exists() and ours.read_bytes() == NOTHING:
+        elif ours.exists() and ours.read_bytes() == NOTHING and _is_begun(paths, target):
             ours.unlink()  # what arrived in an attempt that failed need not be downloaded again
         if not _has_index(paths, booted):
             with progress("Reading what is installed"):
@@ -51,6 +51,12 @@ def _directory(paths: Paths, slot: str) -> Path:
 
 def _has_index(paths: Paths, slot: str) -> bool:
     return any(_directory(paths, slot).glob(f"hash-*/{NAME}"))
+
+
+def _is_begun(paths: Paths, slot: str) -> bool:
+    """RAUC writes from the beginning on, and what begins there is never a block of zeros."""
+    with booted_disk(paths).open("rb", buffering=0) as disk:
+        return any(os.pread(disk.fileno(), BLOCK, SLOTS[slot].start))
 
 
 def _save(file: Path, table: bytes) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from appliance.layout import MIB, SLOT_A
+from appliance.layout import MIB, SLOT_A, SLOT_B
 from appliance.paths import Paths
 from appliance.run import run
 from services.slots import booted_disk
@@ -47,8 +47,16 @@ def test_a_flashed_slot_is_read_as_far_as_its_file_system(paths: Paths) -> None:
     assert index(paths, 1).read_bytes() == NOTHING
 
 
+def test_an_attempt_that_wrote_nothing_changes_nothing(paths: Paths) -> None:
+    for _attempt in range(2):
+        prepare_indexes(paths, "A", "B")
+        assert index(paths, 1).read_bytes() == NOTHING
+
+
 def test_what_a_failed_installation_wrote_is_looked_at(paths: Paths) -> None:
     prepare_indexes(paths, "A", "B")
+    with booted_disk(paths).open("r+b") as disk:
+        os.pwrite(disk.fileno(), b"\x53\xef", SLOT_B.start + 1080)
     for _attempt in range(2):
         prepare_indexes(paths, "A", "B")
         assert not index(paths, 1).exists()
