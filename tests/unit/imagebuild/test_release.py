@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
-import subprocess
 import time
-from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,19 +13,15 @@ from typing import Any
 
 import pytest
 
-from appliance.channelindex import CRL_NAME, MAX_NOTES
+from appliance.channelindex import CRL_NAME
 from appliance.errors import (
     ConfigError,
-    ConflictError,
-    HearthError,
     SignatureError,
     StateError,
-    UsageError,
 )
-from appliance.release import Channel, Index, Release, Rollout
+from appliance.release import Release, Rollout
 from appliance.signed import verify
 from imagebuild.__main__ import main
-from imagebuild.bundlefile import read_bundle
 from imagebuild.imager import ENTRY, LISTS, TAGS
 from imagebuild.indexes import pruned
 from imagebuild.keys import init_root, new_release_key, revoke
@@ -37,64 +30,10 @@ from imagebuild.release import Publisher, init_site
 from imagebuild.signer import Signer as ReleaseSigner
 from imagebuild.site import Site
 from unit.bundles import make_bundle
+from unit.imagebuild.office import BETA, STABLE, URL, Office
 from unit.services.channel_files import DAY, NOW, Appliance, a_release, make_appliance
-from unit.signing import Root, Signer, make_root
+from unit.signing import Root, Signer
 from unit.static_server import serving
-
-URL = "https://updates.example.org/hearth"
-BETA, STABLE = Channel.BETA, Channel.STABLE
-
-
-class Office:
-    """Where releases are published."""
-
-    def __init__(self, place: Path) -> None:
-        self.place = place
-        self.root = make_root(place / "keys")
-        self.key = self.root.release("release")
-        self.now = NOW
-        self.site, _ = init_site(place / "site", URL, self.publisher)
-
-    def publisher(self, site: Site | None = None, **wishes: Any) -> Publisher:
-        signer = ReleaseSigner(certificate=self.key.certificate, key=str(self.key.key),
-                               keyring=self.root.keyring)  # fmt: skip
-        self.now += 1
-        return Publisher(site=site or self.site, signer=signer, now=self.now, **wishes)
-
-    def bundle(self, version: str, signer: Signer | None = None, **facts: object) -> Path:
-        return make_bundle(self.place, version, signer or self.key, **facts)
-
-    def publish(self, version: str, channel: Channel = BETA, *, percent: float = 100.0,
-                image: Path | None = None, notes: str = "", **facts: object) -> Index:  # fmt: skip
-        bundle = self.bundle(version, **facts)
-        return self.publisher().publish(channel, bundle, notes=notes, percent=percent, image=image)
-
-    def versions(self, channel: Channel) -> list[str]:
-        index = self.site.load(channel, self.root.keyring)
-        return [one.facts.version for one in index.releases]
-
-    def files(self) -> dict[str, str]:
-        return {
-            str(path.relative_to(self.site.directory)): hashlib.sha256(
-                path.read_bytes()
-            ).hexdigest()
-            for path in self.site.directory.rglob("*")
-            if path.is_file()
-        }
-
-
-@pytest.fixture
-def office(tmp_path: Path) -> Office:
-    return Office(tmp_path)
-
-
-@pytest.fixture
-def image(tmp_path: Path) -> Path:
-    raw = tmp_path / "hearth-1.2-arm64.img"
-    raw.write_bytes(b"an image" * 5000)
-    subprocess.run(["zstd", "-q", raw], check=True)
-    (tmp_path / "hearth-1.2-arm64.bmap").write_text("<bmap/>")
-    return raw.with_name(f"{raw.name}.zst")
 
 
 def test_from_beta_to_everybody(office: Office) -> None:
@@ -224,67 +163,12 @@ def test_what_is_dropped_leaves_nobody_behind() -> None:
     assert kept == ["3.8", "3.7", "3.6", "3.5", "3.4", "3.3", "2.1", "2.0"]
 
 
-def test_a_bad_bundle_changes_nothing(office: Office, tmp_path: Path) -> None:
-    stranger = make_root(tmp_path / "stranger", "Another root")
-    before = office.files()
-    for signer in (
-        stranger.release("release"),
-        office.root.release("over", begins=-9 * DAY, days=2),
-    ):
-        with pytest.raises(SignatureError):
-            office.publisher().publish(
-                BETA, office.bundle("1.1", signer), notes="", percent=100, image=None
-            )
-    good = office.bundle("1.1")
-    good.write_bytes(good.read_bytes()[:-1])
-    with pytest.raises(HearthError):
-        office.publisher().publish(BETA, good, notes="", percent=100)
-    assert office.files() == before
-
-
-@pytest.mark.parametrize("percent", [-1.0, 100.5, float("nan"), float("inf")])
-def test_a_share_that_is_none(office: Office, percent: float) -> None:
-    before = office.files()
-    with pytest.raises(UsageError, match="no share"):
-        office.publish("1.1", percent=percent)
-    assert office.files() == before
-
-
-def test_notes_that_would_fill_every_appliance(office: Office) -> None:
-    with pytest.raises(StateError, match="characters"):
-        office.publish("1.1", notes="x" * (MAX_NOTES + 1))
-
-
 def test_dry_run_writes_nothing(office: Office, image: Path) -> None:
     before = office.files()
     bundle = office.bundle("1.2")
     index = office.publisher(dry_run=True).publish(BETA, bundle, notes="", percent=5, image=image)
     assert [one.facts.version for one in index.releases] == ["1.2"]
     assert office.files() == before
-
-
-def test_a_key_that_ends_before_the_index_signs_none(office: Office) -> None:
-    office.key = office.root.release("short", days=30)
-    before = office.files()
-    with pytest.raises(SignatureError, match="was valid until"):
-        office.publisher().resign(STABLE)
-    assert office.files() == before
-    office.publisher(days=20).resign(STABLE)
-
-
-def test_key_and_certificate_of_two_pairs(office: Office) -> None:
-    office.key = Signer(office.key.certificate, office.root.release("other").key)
-    with pytest.raises(ConfigError, match="cannot sign"):
-        office.publisher().resign(STABLE)
-
-
-def test_a_stranger_in_the_directory_is_noticed(office: Office, tmp_path: Path) -> None:
-    stranger = Office(tmp_path / "stranger")
-    stranger.publish("6.6", STABLE)
-    shutil.copy(stranger.site.index_file(STABLE), office.site.index_file(STABLE))
-    for act in (lambda: office.publisher().resign(STABLE), lambda: office.publish("1.1", STABLE)):
-        with pytest.raises(SignatureError):
-            act()
 
 
 def test_numbers_grow_also_when_the_site_was_lost(office: Office, tmp_path: Path) -> None:
@@ -296,38 +180,6 @@ def test_numbers_grow_also_when_the_site_was_lost(office: Office, tmp_path: Path
     assert all(index.sequence > again.sequence for index in indexes)
     behind = replace(office.publisher(), now=NOW - 400)
     assert behind.resign(BETA)[0].sequence == indexes[0].sequence + 1
-
-
-def test_a_clock_that_was_set_back_signs_nothing(office: Office) -> None:
-    before = office.files()
-    with pytest.raises(StateError, match="signed at"):
-        replace(office.publisher(), now=NOW - 2 * DAY).resign(BETA)
-    assert office.files() == before
-
-
-def test_never_two_at_once(office: Office) -> None:
-    with office.site.lock(), pytest.raises(ConflictError):
-        office.publisher().resign(STABLE)
-    office.publisher().resign(STABLE)
-
-
-def test_an_interrupted_copy_is_no_file(
-    office: Office, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    bundle = office.bundle("1.1")
-
-    def full(source: Path, target: Path) -> None:
-        Path(target).write_bytes(Path(source).read_bytes()[:1000])
-        raise OSError(28, "No space left on device")
-
-    before = office.files()
-    with monkeypatch.context() as patch:
-        patch.setattr(shutil, "copyfile", full)
-        with pytest.raises(OSError, match="No space"):
-            office.publisher().publish(BETA, bundle, notes="", percent=100)
-    assert office.files() == before
-    office.publisher().publish(BETA, bundle, notes="", percent=100)
-    assert office.versions(BETA) == ["1.1"]
 
 
 def test_the_list_for_raspberry_pi_imager(office: Office, image: Path) -> None:
@@ -352,16 +204,6 @@ def test_the_list_for_raspberry_pi_imager(office: Office, image: Path) -> None:
         other = json.loads(office.site.imager_file(BETA, name).read_text())
         assert other == {"os_list": []}
     assert (office.site.release_directory("1.2") / ENTRY).exists()
-
-
-def test_an_image_that_is_damaged_or_anothers(office: Office, image: Path, tmp_path: Path) -> None:
-    before = office.files()
-    with pytest.raises(ConfigError, match=r"of 1\.1"):
-        office.publish("1.1", image=image)
-    image.write_bytes(image.read_bytes()[:-20])
-    with pytest.raises(HearthError, match="damaged"):
-        office.publish("1.2", image=image)
-    assert office.files() == before
 
 
 def test_imager_has_a_word_for_every_board() -> None:
@@ -421,40 +263,3 @@ def test_with_the_keys_that_hearth_keys_makes(tmp_path: Path) -> None:
         assert ("revoked" in found.error, appliance.offered) == (True, "")
         assert publisher(site, "2028").resign(STABLE)[1] == ("1.1",)
         assert (appliance.check(time.time()).error, appliance.offered) == ("", "")
-
-
-class Cut(BaseException):
-    """The power goes: nothing may catch it."""
-
-
-@pytest.mark.parametrize("count", range(7))
-def test_cut_off_anywhere_the_site_is_whole(
-    office: Office, image: Path, monkeypatch: pytest.MonkeyPatch, count: int
-) -> None:
-    """Bundle, image, block map, entry, index, Imager's list: cut before the nth takes its place."""
-    office.publish("1.1")
-    bundle = office.bundle("1.2")
-    left = count
-    real = os.replace
-
-    def cut_before(source: object, target: object) -> None:
-        nonlocal left
-        if left == 0:
-            raise Cut
-        left -= 1
-        real(source, target)  # type: ignore[arg-type]
-
-    with monkeypatch.context() as patch, suppress(Cut):
-        patch.setattr(os, "replace", cut_before)
-        office.publisher().publish(BETA, bundle, notes="", percent=100, image=image)
-    is_out = count > 4
-    assert office.versions(BETA) == (["1.2", "1.1"] if is_out else ["1.1"])
-    for version in office.versions(BETA):
-        read_bundle(office.site.release_directory(version) / f"hearth-{version}-arm64.raucb",
-                    office.root.keyring)  # fmt: skip
-    if not is_out:
-        office.publisher().publish(BETA, bundle, notes="", percent=100, image=image)
-    office.publisher().resign(BETA)
-    assert (
-        json.loads(office.site.imager_file(BETA).read_text())["os_list"][0]["name"] == "Hearth 1.2"
-    )
