@@ -111,7 +111,8 @@ class Judge:
         before = load_update(paths)
         said = f"slot {slot} starts ({state}), and the record says {before.stage} {before.version}"
         found = settle(paths, reboot=lambda: None)
-        after, history = load_update(paths), load_history(paths)
+        after = load_update(paths)
+        history = [one for one in load_history(paths) if one.result is not Result.NOT_INSTALLED]
         if slot == "B" and state.committed == "A" and after.stage is not Stage.TRIAL:
             raise UnsoundError(f"a version is tried that nobody watches: {said}")
         if slot == "A" and (after.stage is Stage.TRIAL or history):

@@ -121,17 +121,18 @@ class Updated(Guest):
         self.ssh("systemctl", "start", "--no-block", "hearth-update-restart.service")
 
     def wait_for_outcome(self, number: int) -> dict[str, Any]:
-        """The newest line of the history, once there are ``number`` of them."""
+        """The newest line of the history, once it tells of ``number`` versions that were tried."""
 
         def newest() -> dict[str, Any] | None:
             assert self.machine is not None
             self.machine.check_running()
             try:
                 said = self.ssh("hearthctl", "update", "--json", check=False, seconds=90)
-                found = list(json.loads(said)["history"])
+                history = list(json.loads(said)["history"])
             except (OSError, ValueError, TimeoutError):
                 return None
-            return dict(found[0]) if len(found) >= number else None
+            tried = [one for one in history if one["result"] != "not-installed"]
+            return dict(tried[0]) if len(tried) >= number else None
 
         return wait_until(newest, seconds=OUTCOME_SECONDS, what="the update's end", every=3)
 
