@@ -29,6 +29,8 @@ NAME, OBJECT, INTERFACE = "de.pengutronix.rauc", "/", "de.pengutronix.rauc.Insta
 SECTION = "hearth"  # [meta.hearth] of the manifest
 ASK_SECONDS = 60
 INSPECT_SECONDS = 180  # a slow line, and RAUC tries five times
+# The bus gives a service 25 s to start, and it goes on starting after that: a busy card is slower.
+SLOW_START, START_ATTEMPTS = "service_start_timeout", 5
 INSTALLING, IDLE = "installing", "idle"
 PREFIX = "Call failed: "
 
@@ -159,7 +161,10 @@ class Rauc:
         if find_tool("busctl") is None:
             raise missing_tool("busctl")
         command = ["busctl", *self._bus, "--json=short", f"--timeout={seconds}", verb, NAME, OBJECT]
-        result = run([*command, INTERFACE, *argv], check=False, timeout=seconds + ASK_SECONDS)
+        for _attempt in range(START_ATTEMPTS):
+            result = run([*command, INTERFACE, *argv], check=False, timeout=seconds + ASK_SECONDS)
+            if SLOW_START not in result.stderr:
+                break
         if result.returncode != 0:
             raise explain(result.stderr)
         try:

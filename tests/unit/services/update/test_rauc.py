@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -29,7 +30,7 @@ from appliance.slotstate import INITIAL, newest, read_copies, write_next
 from imagebuild.context import default_cache
 from imagebuild.vm import tool
 from services import slots
-from services.update.rauc import INTERFACE, NAME, OBJECT, Rauc, SlotRecord, explain
+from services.update.rauc import INTERFACE, NAME, OBJECT, START_ATTEMPTS, Rauc, SlotRecord, explain
 from unit.services.test_slot_cuts import make_card
 from unit.services.update.bench import FACTS
 
@@ -164,6 +165,32 @@ def test_a_real_rauc_reads_the_facts_of_a_real_bundle(service: Service) -> None:
     info = service.rauc.inspect(service.bundle("ours", "good", meta()))
     assert info.facts == FACTS
     assert len(info.manifest) == 64
+
+
+SLOW_BUS = """#!/bin/sh
+echo >> {place}/asked
+if [ $(wc -l < {place}/asked) -lt {attempts} ]; then
+    echo "Call failed: Failed to activate service 'de.pengutronix.rauc': timed out" \
+        "(service_start_timeout=25000ms)" >&2
+    exit 1
+fi
+exec {real} "$@"
+"""  # as seen in a virtual machine with two others beside it
+
+
+@pytest.mark.parametrize(("attempts", "is_answered"), [(3, True), (99, False)])
+def test_a_service_that_starts_slowly_is_asked_again(
+    service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, attempts: int,
+    is_answered: bool,
+) -> None:  # fmt: skip
+    busctl = tmp_path / "busctl"
+    text = SLOW_BUS.format(place=tmp_path, attempts=attempts, real=shutil.which("busctl"))
+    busctl.write_text(text)
+    busctl.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    assert answers(service.rauc) is is_answered
+    asked = (tmp_path / "asked").read_text().count("\n")
+    assert asked == (attempts if is_answered else START_ATTEMPTS)
 
 
 def test_a_real_rauc_refuses_a_strangers_bundle(service: Service) -> None:
