@@ -161,10 +161,10 @@ class Rauc:
         if find_tool("busctl") is None:
             raise missing_tool("busctl")
         command = ["busctl", *self._bus, "--json=short", f"--timeout={seconds}", verb, NAME, OBJECT]
-        for _attempt in range(START_ATTEMPTS):
+        attempts, result = 0, None
+        while result is None or (SLOW_START in result.stderr and attempts < START_ATTEMPTS):
+            attempts += 1
             result = run([*command, INTERFACE, *argv], check=False, timeout=seconds + ASK_SECONDS)
-            if SLOW_START not in result.stderr:
-                break
         if result.returncode != 0:
             raise explain(result.stderr)
         try:

@@ -10,6 +10,7 @@ from appliance.paths import Paths
 from appliance.release import COMPATIBLE
 from services.render import Action, Template, render_templates
 from services.slots import booted_disk
+from services.update.hashindex import note_flashed
 from services.update.keyring import EFFECTIVE, write_keyring
 
 # The second of the three places where RAUC looks for it (RAUC manual, "System Configuration File").
@@ -24,11 +25,13 @@ TEMPLATE = Template(
 
 
 def write_rauc_files(paths: Paths) -> Path:
-    """The effective keyring and RAUC's configuration; returns the latter's path.
+    """The effective keyring, what is known of flashed slots, and RAUC's configuration; returns the
+    latter's path.
 
     Raises StateError without a booted disk, ConfigError without a keyring in the slot.
     """
     write_keyring(paths)
+    note_flashed(paths)
     disk = booted_disk(paths)
     values = {
         "compatible": COMPATIBLE,

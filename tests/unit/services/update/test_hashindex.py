@@ -12,7 +12,17 @@ from appliance.layout import MIB, SLOT_A, SLOT_B
 from appliance.paths import Paths
 from appliance.run import run
 from services.slots import booted_disk
-from services.update.hashindex import BLOCK, NAME, NOTHING, UNKNOWN, prepare_indexes
+from services.update.hashindex import (
+    BLOCK,
+    DIGEST,
+    FLASHED,
+    NAME,
+    NOTHING,
+    STATUS,
+    UNKNOWN,
+    note_flashed,
+    prepare_indexes,
+)
 from unit.services.update.bench import make_bench
 
 SIZE = 8 * MIB + BLOCK
@@ -31,8 +41,15 @@ def paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Paths:
     return made
 
 
-def index(paths: Paths, number: int) -> Path:
-    return paths.data / f"system/rauc/slot.rootfs.{number}" / UNKNOWN / NAME
+def index(paths: Paths, number: int, name: str = FLASHED) -> Path:
+    return paths.data / f"system/rauc/slot.rootfs.{number}" / name / NAME
+
+
+def begin(paths: Paths) -> Path:
+    """As RAUC, when it begins to write a slot (src/slot.c, r_slot_move_checksum_data_directory)."""
+    table = index(paths, 1, UNKNOWN)
+    index(paths, 1).parent.rename(table.parent)
+    return table
 
 
 def test_a_flashed_slot_is_read_as_far_as_its_file_system(paths: Paths) -> None:
@@ -51,21 +68,60 @@ def test_an_attempt_that_wrote_nothing_changes_nothing(paths: Paths) -> None:
     for _attempt in range(2):
         prepare_indexes(paths, "A", "B")
         assert index(paths, 1).read_bytes() == NOTHING
+    table = begin(paths)
+    prepare_indexes(paths, "A", "B")
+    assert table.read_bytes() == NOTHING
 
 
 def test_what_a_failed_installation_wrote_is_looked_at(paths: Paths) -> None:
     prepare_indexes(paths, "A", "B")
+    table = begin(paths)
     with booted_disk(paths).open("r+b") as disk:
         os.pwrite(disk.fileno(), b"\x53\xef", SLOT_B.start + 1080)
     for _attempt in range(2):
         prepare_indexes(paths, "A", "B")
+        assert not table.exists()
         assert not index(paths, 1).exists()
     assert index(paths, 0).exists()
 
 
+OLDER = """[slot.rootfs.0]
+status=ok
+sha256=0123
+size=700
+
+[slot.rootfs.1]
+activated.timestamp=2026-11-23T12:00:00Z
+"""
+
+
+def test_a_digest_for_what_rauc_never_wrote(paths: Paths) -> None:
+    file = paths.data / "system/rauc" / STATUS
+    for text, known in (("", ()), (OLDER, ("sha256=0123", "activated.timestamp=2026-11"))):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+        note_flashed(paths)
+        written = file.read_text()
+        assert written.count(f"sha256={DIGEST}") == 2 - written.count("status=ok")
+        assert all(words in written for words in known)
+        before = file.stat()
+        note_flashed(paths)
+        assert file.stat() == before
+
+
+@pytest.mark.parametrize("text", ["no key file", "[slot.rootfs.1]\nstatus=pending\n"])
+def test_what_is_broken_or_going_on_is_left_to_rauc(paths: Paths, text: str) -> None:
+    file = paths.data / "system/rauc" / STATUS
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text)
+    note_flashed(paths)
+    assert file.read_text().count(DIGEST) == text.count("pending")
+    assert text.strip() in file.read_text()
+
+
 def test_a_table_of_raucs_own_is_left_alone(paths: Paths) -> None:
     for number in (0, 1):
-        own = index(paths, number).parent.with_name("hash-0123") / NAME
+        own = index(paths, number, "hash-0123")
         own.parent.mkdir(parents=True)
         own.write_bytes(b"RAUC's")
     prepare_indexes(paths, "A", "B")

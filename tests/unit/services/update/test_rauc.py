@@ -30,6 +30,7 @@ from appliance.slotstate import INITIAL, newest, read_copies, write_next
 from imagebuild.context import default_cache
 from imagebuild.vm import tool
 from services import slots
+from services.update.hashindex import FLASHED, UNKNOWN, note_flashed
 from services.update.rauc import INTERFACE, NAME, OBJECT, START_ATTEMPTS, Rauc, SlotRecord, explain
 from unit.services.test_slot_cuts import make_card
 from unit.services.update.bench import FACTS
@@ -45,7 +46,7 @@ SYSTEM = """[system]
 compatible=hearth-arm64
 bootloader=custom
 bundle-formats=verity
-data-directory={place}
+data-directory={place}/appliance/data/system/rauc
 [handlers]
 bootloader-custom-backend={place}/backend
 [keyring]
@@ -120,6 +121,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     root = f"-m firstboot --root {paths.root} slot-backend"
     backend.write_text(f'#!/bin/sh\nexec {sys.executable} {root} "$@"\n')
     backend.chmod(0o755)
+    note_flashed(paths)
     (place / "system.conf").write_text(SYSTEM.format(place=place))
     (place / "bus.conf").write_text(BUS.format(path=place / "bus"))
     address = f"unix:path={place}/bus"
@@ -191,6 +193,15 @@ def test_a_service_that_starts_slowly_is_asked_again(
     assert answers(service.rauc) is is_answered
     asked = (tmp_path / "asked").read_text().count("\n")
     assert asked == (attempts if is_answered else START_ATTEMPTS)
+
+
+def test_a_real_rauc_keeps_the_table_of_a_flashed_slot(service: Service) -> None:
+    """And removes what it does not look for, "unknown" among it."""
+    place = service.paths.data / "system/rauc/slot.rootfs.0"
+    for name in (FLASHED, UNKNOWN):
+        (place / name).mkdir(parents=True)
+    service.rauc.slot("A")
+    assert [path.name for path in place.iterdir()] == [FLASHED]
 
 
 def test_a_real_rauc_refuses_a_strangers_bundle(service: Service) -> None:
