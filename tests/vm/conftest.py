@@ -1,4 +1,4 @@
-"""The machines of the vm tier: flashed and booted once, provisioned once per homeserver."""
+"""What the tests with machines share."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ from collections.abc import Generator, Iterator
 import pytest
 from playwright.sync_api import Browser
 
-from imagebuild.context import Context
-from vm.guest import CLAIM_CODE, Guest, make_directory
+from vm.guest import CLAIM_CODE, Guest
 from vm.wizard import Wizard, chromium
 
 SERIAL_SHOWN = 4000  # characters
@@ -18,21 +17,6 @@ SERIAL_SHOWN = 4000  # characters
 def browser() -> Iterator[Browser]:
     with chromium() as found:
         yield found
-
-
-@pytest.fixture(scope="session")
-def first_boot(context: Context) -> Iterator[Guest]:
-    """A newly flashed card that has reached its wizard."""
-    guest = Guest(context, make_directory(context, "virt"))
-    guest.flash()
-    guest.start()
-    try:
-        guest.wait_for_pages()
-        guest.wait_for_ssh()
-        yield guest
-    finally:
-        guest.save_journal("last")
-        guest.stop()
 
 
 def provision(guest: Guest, browser: Browser, software: str, *, javascript: bool) -> Wizard:

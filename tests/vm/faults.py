@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from appliance.layout import SLOT_B, Partition
+from appliance.layout import DATA, SLOT_B, Partition
 from appliance.run import run
 from vm.powercut import INIT
 
@@ -45,17 +45,28 @@ FAULTS = {
 
 def break_slot(card: Path, script: str, slot: Partition = SLOT_B) -> None:
     """Mounted in a namespace of its own, so that nothing stays mounted (needs root)."""
-    place = card.parent / "slot"
-    place.mkdir(exist_ok=True)
     hanging = card.parent / "hanging.cpio"
     hanging.write_bytes(init_that("sleep 1000000"))
     panicking = card.parent / "panicking.cpio"
     panicking.write_bytes(init_that("exit 1"))
-    options = f"loop,offset={slot.start},sizelimit={slot.size}"
+    _change(card, slot, script, HANGING_INIT=str(hanging), PANICKING_INIT=str(panicking))
+
+
+def shorten_verdict(card: Path, minutes: int) -> None:
+    """Of what will never be well, that is known soon."""
+    change = f"s/^verdict_minutes = .*/verdict_minutes = {minutes}/"
+    _change(card, DATA, f"sed -i '{change}' hearth/settings.toml")
+
+
+def _change(card: Path, partition: Partition, script: str, **env: str) -> None:
+    place = card.parent / "mounted"
+    place.mkdir(exist_ok=True)
+    limit = f",sizelimit={partition.size}" if partition.size else ""
+    mount = f'mount -t ext4 -o loop,offset={partition.start}{limit} "$1" "$2"'
     run(
         ["unshare", "--mount", "--propagation", "private", "sh", "-ec",
-         f'mount -t ext4 -o {options} "$1" "$2"; cd "$2"; {script}\nsync', "sh", card, place],
-        env={"HANGING_INIT": str(hanging), "PANICKING_INIT": str(panicking)},
+         f'{mount}; cd "$2"; {script}\nsync', "sh", card, place],
+        env=env,
     )  # fmt: skip
 
 

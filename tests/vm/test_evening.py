@@ -1,11 +1,14 @@
 """The whole evening of an owner whose server the world shall reach: one appliance, one story.
 
 The shipping image boots under QEMU on the home's switch of the Internet in a box (tests/world/
-internet) and gets its address from the router. Chromium in the home goes through the wizard with a
-DuckDNS name; miniupnpd opens the ports, the DDNS endpoint publishes the name, pebble looks through
-the router and issues. Somebody on a second homeserver joins a room by its alias, and both speak, in
-the open and encrypted. Then the router reboots and forgets everything, and later the provider gives
-the home another address: nobody helps, and the service is back.
+internet), completes its card and gets its address from the router. Chromium in the home goes
+through the wizard with a DuckDNS name and Synapse; miniupnpd opens the ports, the DDNS endpoint
+publishes the name, pebble looks through the router and issues. Somebody on a second homeserver
+joins a room by its alias, and both speak, in the open and encrypted. Then the router reboots and
+forgets everything, the appliance restarts, and later the provider gives the home another address:
+nobody helps, and the service is back.
+
+Dendrite, an appliance that stays at home, and a card that is flashed over are in test_update.py.
 
 Simulated: all that is out there (real programs, under the real names: names.py, wan.py, remote.py),
 its time server included, which timesyncd finds by itself. The only thing done to the appliance from
@@ -35,6 +38,15 @@ from vm.guest import CLAIM_CODE, make_directory
 from vm.home import HomeGuest, lan_chromium
 from vm.people import Account, People, gathering
 from vm.times import Times
+from vm.wellness import (
+    a_restart_repeats_no_work,
+    foreign_names_and_wrong_codes_are_refused,
+    nothing_has_failed,
+    nothing_listens_that_need_not,
+    the_doctor_tells_the_truth,
+    the_first_boot_has_completed_the_card,
+    the_recovery_file_opens,
+)
 from vm.wizard import OWNER, PASSWORD, Wizard, chromium
 from world.internet import remote
 from world.internet.ddns_endpoints import SECRET
@@ -55,6 +67,8 @@ MATRIX = f"matrix.{NAME}"
 NAMES = [NAME, MATRIX, f"chat.{NAME}"]
 FRIEND = "bob"
 TAP = "to-guest"
+HOMESERVER = "hearth-synapse.service"
+SIGNING_KEY = "/data/homeserver/synapse/signing.key"
 BACK_SECONDS = 240.0
 AGENT_MB = 40.0
 # DuckDNS is asked no more often than that (services.ddns.providers).
@@ -131,7 +145,7 @@ def evening(context: Context) -> Iterator[Evening]:
 
 
 def test_the_whole_evening(evening: Evening) -> None:
-    the_appliance_finds_its_network(evening)
+    the_appliance_is_there(evening)
     the_owner_goes_through_the_wizard(evening)
     the_world_reaches_the_homeserver_and_nothing_else(evening)
     with the_owner_and_a_friend(evening) as people:
@@ -143,14 +157,18 @@ def test_the_whole_evening(evening: Evening) -> None:
             people.meet_in_private("for your eyes only")
         the_router_reboots_and_forgets(evening, people)
         all_is_in_order(evening)  # and the provider's pause goes by
+        the_appliance_restarts(evening, people)
         the_address_changes(evening, people)
-    nothing_has_failed(evening)
+    nothing_has_failed(evening.guest)
     the_provider_has_no_complaint(evening)
     no_secret_is_written_down(evening)
 
 
-def the_appliance_finds_its_network(evening: Evening) -> None:
+def the_appliance_is_there(evening: Evening) -> None:
     guest = evening.guest
+    the_first_boot_has_completed_the_card(guest)
+    nothing_has_failed(guest)
+    nothing_listens_that_need_not(guest)
     assert find_address_line(guest.serial) == (
         f"hearth: wizard at http://{guest.address}/ claim code {CLAIM_CODE}"
     )
@@ -168,9 +186,10 @@ def the_owner_goes_through_the_wizard(evening: Evening) -> None:
     with chromium(lan_chromium(evening.world, evening.directory)) as browser:
         pictures = evening.directory / "pictures"
         wizard = Wizard(browser, guest.url(), pictures, javascript=True)
+        foreign_names_and_wrong_codes_are_refused(guest, wizard)
         wizard.claim(CLAIM_CODE)
         with times.part("the wizard's questions"):
-            network = wizard.answer_public("dendrite", NAME, SECRET)
+            network = wizard.answer_public("synapse", NAME, SECRET)
         assert "Your router has a public address and opens ports" in network
         assert "You can choose freely" in network  # only with the verdict "open"
         with times.part("setup, from the button to its end"):
@@ -183,6 +202,7 @@ def the_owner_goes_through_the_wizard(evening: Evening) -> None:
         assert "The world can reach it" in page
         assert f"https://{MATRIX}" in page
         assert f"@{OWNER}:{NAME}" in page
+        the_recovery_file_opens(guest, wizard, SIGNING_KEY)
 
 
 def the_world_reaches_the_homeserver_and_nothing_else(evening: Evening) -> None:
@@ -230,6 +250,15 @@ def the_router_reboots_and_forgets(evening: Evening, people: People) -> None:
     all_is_back(evening, people, "router's reboot", since)
 
 
+def the_appliance_restarts(evening: Evening, people: People) -> None:
+    """/etc is new at every start, so the box's authorities must be brought again, and read."""
+    guest, since = evening.guest, time.monotonic()
+    a_restart_repeats_no_work(guest, SIGNING_KEY)
+    guest.trust()
+    guest.ssh("systemctl", "restart", HOMESERVER)
+    all_is_back(evening, people, "the appliance's restart", since)
+
+
 def the_address_changes(evening: Evening, people: People) -> None:
     # Sooner after the first update than its contract allows, the provider is not asked.
     told = float(evening.result("ddns")["contract"]["attempted_at"])
@@ -260,17 +289,10 @@ def all_is_back(evening: Evening, people: People, event: str, since: float) -> N
     evening.times.note(f"{event} to a message and its answer", time.monotonic() - since)
 
 
-def nothing_has_failed(evening: Evening) -> None:
-    guest = evening.guest
-    assert guest.ssh("systemctl", "--failed", "--no-legend").strip() == ""
-    assert "ordering cycle" not in guest.ssh("journalctl", "-b", "--no-pager", "-q")
-
-
 def all_is_in_order(evening: Evening) -> None:
-    nothing_has_failed(evening)
     guest = evening.guest
-    report = json.loads(guest.ssh("hearthctl", "doctor", "--json", seconds=600, check=False))
-    assert [check for check in report["findings"] if check["verdict"] == "fail"] == []
+    nothing_has_failed(guest)
+    the_doctor_tells_the_truth(guest, HOMESERVER)
     for unit in ("hearth-agent.service", "hearth-router.service"):
         lines = guest.ssh("sh", "-c", PSS, "sh", unit).split()
         kilobytes = sum(int(word) for word in lines if word.isdigit())
