@@ -12,10 +12,12 @@ from appliance.errors import StateError
 from appliance.layout import GIB, MIB
 from appliance.paths import Paths
 from services.homeserver.schema import Schema, code_schema, parse_schema
+from services.homeserver.synapse import SITE
 from services.snapshots import record
 from services.snapshots.ageing import age, note_commit
 from services.snapshots.policy import RESERVE, SMALL, Act, Facts, can_read, choose_form, plan
 from services.snapshots.record import Form, Snapshot
+from unit.services.appliance_files import make_appliance
 
 OLD, NEW = "synapse 1.163.2 schema 94", "synapse 1.170.0 schema 96"
 OLD_CODE, NEW_CODE = Schema(version=94, compatible=84), Schema(version=96, compatible=94)
@@ -154,13 +156,54 @@ def test_left_overs_of_a_power_cut_are_swept_and_nothing_else(paths: Paths) -> N
     assert sorted(one.name for one in paths.snapshots.iterdir()) == [place.name]
 
 
-def test_a_snapshot_goes_a_day_of_running_after_the_commit(paths: Paths) -> None:
+@pytest.fixture
+def running(tmp_path: Path) -> Paths:
+    """An appliance that is set up, with the newer Synapse in the slot that runs."""
+    made = make_appliance(tmp_path / "appliance")
+    site = made.root / SITE.relative_to("/")
+    schema = site / "synapse/storage/schema/__init__.py"
+    schema.parent.mkdir(parents=True)
+    schema.write_text("SCHEMA_VERSION = 96\nSCHEMA_COMPAT_VERSION = 94\n")
+    (site / "matrix_synapse-1.170.0.dist-info").mkdir()
+    record.ensure_place(made)
+    return made
+
+
+def test_a_snapshot_goes_a_day_of_running_after_the_commit(running: Paths) -> None:
+    paths = running
     put(paths, BEFORE)
+    record.save_touched(paths, NEW)
     note_commit(paths)
     [found] = record.load_snapshots(paths)
     assert (found.committed, found.hours) == (True, 24)
     for hour in range(24):
         assert record.load_snapshots(paths), hour
         age(paths)
-    assert not any(paths.snapshots.iterdir())
+    assert [one.name for one in paths.snapshots.iterdir()] == [record.TOUCHED]
     age(paths)
+
+
+@pytest.mark.parametrize("cut", ["before it was begun", "half-way", "unreadable settings"])
+def test_a_way_back_that_is_not_over_keeps_its_snapshot(running: Paths, cut: str) -> None:
+    """The slots are back already: PostgreSQL did not start, or the restore broke off."""
+    snapshot = replace(BEFORE, identity=NEW, successor="synapse 1.180.0 schema 99")
+    put(running, snapshot)
+    if cut == "before it was begun":
+        record.save_touched(running, snapshot.successor)
+    else:
+        record.save_touched(running, NEW)
+    if cut == "half-way":
+        record.save_restoring(running, snapshot.name)
+    if cut == "unreadable settings":
+        running.settings.write_text("nonsense")
+    for _ in range(30):
+        age(running)
+    assert record.load_snapshots(running) == (snapshot,), "neither older nor committed"
+
+
+def test_an_hour_of_running_is_no_commit(running: Paths) -> None:
+    """Only a verdict is: until then the old version may go back to its snapshot by itself."""
+    put(running, BEFORE)
+    record.save_touched(running, NEW)
+    age(running)
+    assert record.load_snapshots(running) == (replace(BEFORE, hours=23),)
