@@ -118,6 +118,7 @@ def note_fallback(paths: Paths, version: str, now: float) -> None:
     ``version`` is the one that runs. What it replaces is on record, so that the owner learns of it
     and it is not installed again by itself.
     """
+    note_commit(paths)
     newest = next(iter(load_history(paths)), None)
     booted = slots.booted_slot(paths)
     if newest is None or newest.result is not Result.COMMITTED or newest.slot == booted:

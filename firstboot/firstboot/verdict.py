@@ -40,6 +40,7 @@ from services.health.trial import (
 )
 from services.health.verdict import Look, make_look, measure
 from services.results import load_result
+from services.slots import SlotStatus
 from services.snapshots.result import RESULT, DatabaseResult
 from services.units import is_machine_stopping
 from services.update.state import load_update
@@ -76,10 +77,14 @@ def pass_verdict(bench: Bench) -> int:
     """
     notify_ready()
     try:
-        if slots.status(bench.paths).committed:
-            return 0
+        slot = slots.status(bench.paths)
     except ImageError as error:
         logger.warning("no verdict: %s", error.message)
+        return 0
+    if slot.committed:
+        return 0
+    if _is_last_one(slot):
+        _step_in(bench)
         return 0
     state = load_update(bench.paths)
     try:
@@ -94,6 +99,29 @@ def pass_verdict(bench: Bench) -> int:
     _go_back(bench, state, reason, faults)
     bench.clock.sleep(RESTART_SECONDS)
     return 1
+
+
+def _is_last_one(slot: SlotStatus) -> bool:
+    """A fallback, no trial: boot.scr has used up all attempts of the slot that was committed."""
+    return bool(slot.committed_slot) and not slot.trial and not slot.left[slot.committed_slot]
+
+
+def _step_in(bench: Bench) -> None:
+    """However ill it is, there is nothing better to go back to: from now on it is what counts, and
+    at the worst rescue mode starts this slot, which starts, instead of one that does not.
+
+    The record first: after a cut all of it is done again.
+    """
+    logger.warning("the other slot does not start any more: this one stays, as it is")
+    paths = bench.paths
+    try:
+        note_fallback(paths, load_facts(paths).version, bench.clock.time())
+    except (HearthError, OSError) as error:
+        logger.warning("that is not on record: %s", error)
+    try:
+        slots.commit(paths)
+    except (HearthError, OSError) as error:
+        logger.warning("it could not be made the committed one: %s", error)
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import signal
 from collections.abc import Callable, Mapping
@@ -259,16 +260,54 @@ def test_an_old_version_that_has_to_step_in_again_says_so(world: World) -> None:
     assert world.card.boot() == "A"
 
 
-def test_when_neither_gets_ready_rescue_mode_starts_the_one_that_had_proved_itself(
-    world: World,
+def test_a_fallback_stays_however_ill_it_is(world: World) -> None:
+    """An expired certificate, a database that it cannot read: B, which does not start, is worse."""
+    world.judge()
+    world.measurement = ILL
+    assert [world.card.boot() for _ in range(8)] == ["B"] * 7 + ["A"]
+    assert world.judge() == 0
+    assert (world.restarts, load_failures(world.card.paths)) == (0, ())
+    assert load_history(world.card.paths)[0].result is Result.ROLLED_BACK
+    assert slots.status(world.card.paths).committed
+    assert [world.card.boot() for _ in range(8)] == ["A"] * 7 + ["rescue"]
+    assert slots.booted_slot(world.card.paths) == "A"
+
+
+@pytest.mark.parametrize("count", range(4))
+def test_a_cut_at_any_write_of_stepping_in(
+    world: World, count: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world.judge()
     world.measurement = ILL
     assert [world.card.boot() for _ in range(8)] == ["B"] * 7 + ["A"]
+    with monkeypatch.context() as power:
+        cut_at(count, power)
+        with contextlib.suppress(Cut):
+            world.judge()
+    assert world.card.boot() == "A"
+    settle(world.card.paths, reboot=world.restart)
     world.judge()
-    assert load_failures(world.card.paths)[0][1].slot == "A"
-    assert world.card.boot() == "rescue"
-    assert slots.booted_slot(world.card.paths) == "B"
+    status = slots.status(world.card.paths)
+    assert (status.committed, status.trial, world.restarts) == (True, "", 0)
+    assert [one.result for one in load_history(world.card.paths)] == [
+        Result.ROLLED_BACK, Result.COMMITTED,
+    ]  # fmt: skip
+
+
+def test_a_fallback_on_a_worn_card_runs_on(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.judge()
+    world.measurement = ILL
+    assert [world.card.boot() for _ in range(8)] == ["B"] * 7 + ["A"]
+
+    def worn(*_arguments: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as card:
+        card.setattr(os, "pwrite", worn)
+        card.setattr(os, "replace", worn)
+        assert world.judge() == 0
+    assert world.restarts == 0
+    assert not slots.status(world.card.paths).committed
 
 
 def test_a_card_that_is_full_keeps_no_good_version_from_staying(world: World) -> None:
