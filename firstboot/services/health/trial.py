@@ -90,6 +90,16 @@ def baseline_of(measurement: Measurement, now: float) -> Baseline:
     return Baseline(passed=passed, measured_at=now)
 
 
+def best_of(earlier: Measurement, later: Measurement) -> Measurement:
+    """Of two looks: what passed in one of them works. Units that have failed are named only while
+    they are so, and of those the later look counts.
+    """
+    return {
+        name: earlier[name] if name in earlier and earlier[name].passed else probe
+        for name, probe in later.items()
+    }
+
+
 def counts(name: str, probe: Probe, baseline: Baseline) -> bool:
     """Whether a failure of this check counts against the new version."""
     before = baseline.passed.get(name)

@@ -11,11 +11,12 @@ from appliance.errors import CommandError, DeadlineError
 from appliance.paths import Paths
 from appliance.state import Phase, State, save_state
 from services.health.data import WritableCheck
-from services.health.result import CheckResult, Examination, passed, warned
-from services.health.trial import Bearing, baseline_of, failing
-from services.health.verdict import OUTSIDE, Look, measure, measure_baseline
+from services.health.result import CheckResult, Examination, failed, passed, warned
+from services.health.trial import ROUND_SECONDS, Bearing, baseline_of, best_of, failing
+from services.health.verdict import BASELINE_SECONDS, OUTSIDE, Look, measure, measure_baseline
 from services.homeserver import HOMESERVERS
-from unit.services.appliance_files import RecordedUnits, make_appliance
+from unit.clock import StillClock
+from unit.services.appliance_files import OVERLAY, RecordedUnits, make_appliance
 
 
 @dataclass(frozen=True)
@@ -88,10 +89,71 @@ def test_each_failed_unit_counts_but_for_those_that_ask_the_world(paths: Paths) 
     }
 
 
+def test_of_failed_units_the_last_look_counts(paths: Paths) -> None:
+    one, other = (measure(look(paths, units=(name,))) for name in ("x.service", "y.service"))
+    both = baseline_of(best_of(one, other), 0.0)
+    assert [name for name, well in both.passed.items() if not well] == ["unit y.service"]
+
+
 def test_a_unit_that_had_failed_before_is_forgiven(paths: Paths) -> None:
-    before = measure_baseline(paths, look=look(paths, units=("x.mount",)), now=1.0)
+    clock = StillClock()
+    before = measure_baseline(paths, look=look(paths, units=("x.mount",)), clock=clock)
+    assert before.measured_at == clock.time() == 1000.0 + BASELINE_SECONDS
     now = measure(look(paths, units=("x.mount", "y.service")))
     assert list(failing(now, before)) == ["unit y.service"]
+
+
+@dataclass
+class Slow:
+    """A check, and a start, that pass only in the look number ``at``, and unless ``stays`` no more
+    after it."""
+
+    at: int
+    stays: bool = True
+    looks: int = 0
+    name: str = "homeserver"
+    title: str = "Homeserver"
+    needs_setup: bool = False
+
+    def run(self, examination: Examination) -> CheckResult:
+        self.looks += 1
+        well = self.looks == self.at or (self.stays and self.looks > self.at)
+        return passed("") if well else failed("recovers", "")
+
+    def unfinished(self) -> str:
+        return "" if self.looks >= self.at else "still waits for hearth-synapse.service"
+
+
+@pytest.mark.parametrize("stays", [True, False])
+def test_what_is_still_starting_before_the_update_is_waited_for(paths: Paths, stays: bool) -> None:
+    """A power cut just before: a homeserver that is slow to recover is none that does not work."""
+    slow, clock = Slow(at=30, stays=stays), StillClock()
+    waiting = Look(paths=paths, units=FailedUnits(), unfinished=slow.unfinished, ours=(slow,),
+                   outside=())  # fmt: skip
+    before = measure_baseline(paths, look=waiting, clock=clock)
+    assert before.passed == {"settings": True, "systemd": True, "homeserver": True}
+    assert slow.looks == 31, "one more, in which the start was over"
+    assert clock.now == 1000.0 + 30 * ROUND_SECONDS
+    sick = measure(Look(paths=paths, units=FailedUnits(), unfinished=str, ours=(Slow(at=99),),
+                        outside=()))  # fmt: skip
+    assert list(failing(sick, before)) == ["homeserver"]
+
+
+def test_where_all_is_well_one_look_is_enough(paths: Paths) -> None:
+    well, clock = Slow(at=1), StillClock()
+    found = Look(paths=paths, units=FailedUnits(), unfinished=str, ours=(well,), outside=())
+    assert all(measure_baseline(paths, look=found, clock=clock).passed.values())
+    assert (well.looks, clock.now) == (1, 1000.0)
+
+
+def test_what_never_works_is_known_within_the_units_time(paths: Paths) -> None:
+    dead, clock = Slow(at=10_000), StillClock()
+    found = Look(paths=paths, units=FailedUnits(), unfinished=str, ours=(dead,), outside=())
+    assert not measure_baseline(paths, look=found, clock=clock).passed["homeserver"]
+    assert BASELINE_SECONDS - ROUND_SECONDS <= clock.now - 1000.0 <= BASELINE_SECONDS
+    unit = (OVERLAY / "usr/lib/systemd/system/hearth-update-restart.service").read_text()
+    assert "TimeoutStartSec=20min\n" in unit
+    assert BASELINE_SECONDS <= 20 * 60 / 2
 
 
 def test_a_systemd_that_does_not_answer(paths: Paths) -> None:
