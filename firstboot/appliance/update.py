@@ -68,7 +68,10 @@ class Result(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """One line of the history. ``reason`` is a sentence, ``log`` a directory below failures."""
+    """One line of the history. ``reason`` is a sentence, ``log`` a directory below failures.
+
+    ``outside``: nothing failed but what the new version may not have been to blame for.
+    """
 
     result: Result
     version: str
@@ -78,3 +81,4 @@ class Outcome:
     reason: str = ""
     log: str = ""
     database: str = ""  # "kept" or "restored", after a roll-back
+    outside: bool = False

@@ -27,6 +27,7 @@ from services.failures import (
 )
 from services.health.stages import Stage as Reached
 from services.health.stages import Start, load_marks, tell_starts, trial_starts
+from services.health.trial import is_outside
 from services.slots import SlotStatus
 from services.snapshots.ageing import note_commit
 from services.update import kept
@@ -156,7 +157,8 @@ def _recorded(paths: Paths, state: UpdateState) -> Outcome | None:
 def _record(paths: Paths, state: UpdateState, now: float) -> Outcome:
     name, failure = _find_failure(paths, state) or _write_failure(paths, state, now)
     outcome = _outcome(state, Result.ROLLED_BACK, now)
-    outcome = replace(outcome, reason=failure.reason, log=name)
+    outside = is_outside(failure.checks)
+    outcome = replace(outcome, reason=failure.reason, log=name, outside=outside)
     add_outcome(paths, outcome)
     return outcome
 

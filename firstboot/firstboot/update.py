@@ -132,7 +132,7 @@ def check(desk: Desk, *, wants_it_now: bool = False, again: bool = False) -> Che
         source=source,
         machine=read_machine(desk.paths),
         previous=load_result(desk.paths, channel.RESULT, CheckResult),
-        avoid={} if again else rolled_back(load_history(desk.paths)),
+        avoid={} if again else rolled_back(load_history(desk.paths), desk.clock.time()),
         wants_it_now=wants_it_now,
         fetch=desk.fetch,
     ).check(desk.clock.time())
@@ -208,17 +208,17 @@ def find_facts(paths: Paths, memory: Memory, now: float) -> Facts:
         has_channel=find_source(paths) is not None,
         from_channel=is_url(update.source),
         in_window=settings is not None and _is_in_window(settings, now),
-        offered=_find_offered(paths, update),
+        offered=_find_offered(paths, update, now),
     )
 
 
-def _find_offered(paths: Paths, update: UpdateState) -> Offered:
+def _find_offered(paths: Paths, update: UpdateState, now: float) -> Offered:
     source = find_source(paths)
     found = load_result(paths, channel.RESULT, CheckResult)
     if source is None or found is None or found.source != source.index_url:
         return Offered()
     wanted, offer = offered_by_channel(paths), found.offer
-    version = wanted.version if wanted and offer and _is_due(paths, offer) else ""
+    version = wanted.version if wanted and offer and _is_due(paths, offer, now) else ""
     held = ""
     if update.stage is Stage.INSTALLED and is_url(update.source):
         index = load_index(paths, source.channel, write_keyring(paths))
@@ -226,10 +226,10 @@ def _find_offered(paths: Paths, update: UpdateState) -> Offered:
     return Offered(version=version, tried_at=found.at, held=held)
 
 
-def _is_due(paths: Paths, offer: Release) -> bool:
+def _is_due(paths: Paths, offer: Release, now: float) -> bool:
     """Whether it may be installed unasked: an owner who looks is shown it before its turn."""
     version = offer.facts.version
-    if version in rolled_back(load_history(paths)):
+    if version in rolled_back(load_history(paths), now):
         return False  # it was asked for before it failed
     return is_in_rollout(offer.rollout, read_machine(paths).machine_id, version)
 

@@ -6,11 +6,12 @@ Two kinds of checks count. What is ours (data, database, homeserver, pages, unit
 it failed before the update as well: an update cannot be blamed for it, and might be its cure. What
 comes from outside (the router, the time) must only be there again if it was there before: a
 provider's bad night is no reason to go back. Certificates and other servers are never asked here.
+Nor must a time server have answered: a clock that is not earlier than what was known is enough.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
 
@@ -45,6 +46,8 @@ class Probe:
 
 
 Measurement = Mapping[str, Probe]
+# The checks of bearing OUTSIDE by name, for those who load none of the checks themselves.
+OUTSIDE_NAMES = frozenset({"clock", "router"})
 
 
 class Act(Enum):
@@ -115,6 +118,12 @@ def failing(measurement: Measurement, baseline: Baseline) -> dict[str, Probe]:
         for name, probe in measurement.items()
         if not probe.passed and counts(name, probe, baseline)
     }
+
+
+def is_outside(names: Iterable[str]) -> bool:
+    """Whether faults with these names, and there are some, came all from outside."""
+    found = frozenset(names)
+    return bool(found) and found <= OUTSIDE_NAMES
 
 
 def plan(trial: Trial, faults: Mapping[str, Probe], now: float) -> tuple[Trial, Act]:

@@ -62,7 +62,8 @@ class Adopter:
         is_known = before.stage is Stage.INSTALLED and before.manifest == record.manifest
         if is_known or parse_version(record.version) <= parse_version(machine.version):
             return None
-        if (failed := rolled_back(load_history(self.paths)).get(record.version)) is not None:
+        failed = rolled_back(load_history(self.paths), now).get(record.version)
+        if failed is not None:
             raise ConfigError(failed, hint="it takes a new version to try again")
         facts = self._read_facts(other)
         if facts.version != record.version:

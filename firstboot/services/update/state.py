@@ -18,6 +18,7 @@ from services.owners import ensure_directory, find_owner
 T = TypeVar("T")
 READER = "hearth-ui"
 KEPT = 20
+RETRIES, RETRY_SECONDS = 2, 24 * 3600.0  # after faults from outside alone
 STATE, HISTORY = "state.json", "history.json"
 
 
@@ -64,14 +65,28 @@ def last_committed(history: tuple[Outcome, ...]) -> str:
     return next(committed, "")
 
 
-def rolled_back(history: tuple[Outcome, ...]) -> dict[str, str]:
-    """Versions that failed here, each with a sentence: not installed again by themselves."""
-    found: dict[str, str] = {}
+def rolled_back(history: tuple[Outcome, ...], now: float) -> dict[str, str]:
+    """Versions that failed here, each with a sentence: not installed again by themselves.
+
+    ``now`` in seconds since the epoch. What failed only for faults from outside (a router that was
+    being updated in the same night) is tried again, not before the next day and RETRIES times.
+    """
+    failed: dict[str, list[Outcome]] = {}
     for one in history:
-        if one.result is Result.ROLLED_BACK and one.version not in found:
-            because = f": {one.reason}" if one.reason else ""
-            found[one.version] = f"{one.version} was tried here and did not work{because}"
+        if one.result is Result.ROLLED_BACK:
+            failed.setdefault(one.version, []).append(one)
+    found: dict[str, str] = {}
+    for version, outcomes in failed.items():
+        if not _may_be_tried_again(outcomes, now):
+            because = f": {outcomes[0].reason}" if outcomes[0].reason else ""
+            found[version] = f"{version} was tried here and did not work{because}"
     return found
+
+
+def _may_be_tried_again(failed: list[Outcome], now: float) -> bool:
+    """The newest first. A clock that was set back may have put it into the future."""
+    is_over = abs(now - failed[0].at) >= RETRY_SECONDS
+    return is_over and len(failed) <= RETRIES and all(one.outside for one in failed)
 
 
 def _same(one: Outcome, other: Outcome) -> bool:

@@ -85,6 +85,23 @@ def test_the_verdicts_own_reason_is_taken(card: TrialCard) -> None:
     assert len(load_failures(card.paths)) == 2
 
 
+@pytest.mark.parametrize(
+    ("checks", "outside"),
+    [({"router": "x"}, True), ({"clock": "x", "router": "x"}, True),
+     ({"router": "x", "homeserver": "x"}, False), ({}, False)],
+)  # fmt: skip
+def test_faults_from_outside_alone_are_told_from_others(
+    card: TrialCard, checks: dict[str, str], outside: bool
+) -> None:
+    card.begin_trial()
+    card.boot()
+    save_failure(card.paths, Failure(version="0.3.0", slot="B", reason="ill", checks=checks), "")
+    slots.mark_bad(card.paths, "B")
+    assert card.boot() == "A"
+    settled(card)
+    assert load_history(card.paths)[0].outside is outside
+
+
 def test_an_earlier_trials_reason_is_not_taken_for_this_one(card: TrialCard) -> None:
     name = save_failure(card.paths, Failure(version="0.3.0", slot="B", reason="of another"), "")
     older = Outcome(result=Result.ROLLED_BACK, version="0.3.0", from_version="0.2.0", slot="B",

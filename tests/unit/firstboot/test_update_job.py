@@ -166,6 +166,24 @@ def test_a_version_that_was_rolled_back_is_never_installed_by_itself(house: Hous
     assert house.restarts == ["restart"]
 
 
+def test_a_version_that_only_the_outside_sent_back_is_tried_again_the_next_day(
+    house: House,
+) -> None:
+    """Twice, and then it is as good as any other that was rolled back."""
+    for tries in range(1, 4):
+        add_outcome(house.paths, Outcome(result=Result.ROLLED_BACK, version="1.1", slot="B",
+                                         from_version="1.0", at=house.clock.now, outside=True,
+                                         reason="no router", log=str(tries)))  # fmt: skip
+        house.run(later=HOUR)
+        assert house.restarts == []
+        for _ in range(3):
+            house.run(later=DAY)
+        assert bool(house.restarts) is (tries < 3)
+        house.restarts.clear()
+        slots.commit(house.paths)
+        (house.paths.update / "state.json").unlink(missing_ok=True)
+
+
 def test_who_looks_is_shown_a_release_before_its_turn_and_gets_it_then(house: House) -> None:
     house.publish("1.1", sequence=2, rollout=Rollout(percent=0))
     assert house.run() == "There is nothing new."

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -10,9 +12,17 @@ import pytest
 from appliance.errors import CommandError, DeadlineError
 from appliance.paths import Paths
 from appliance.state import Phase, State, save_state
+from services.health.clock import LAST_TIME, ClockCheck
 from services.health.data import WritableCheck
 from services.health.result import CheckResult, Examination, failed, passed, warned
-from services.health.trial import ROUND_SECONDS, Bearing, baseline_of, best_of, failing
+from services.health.trial import (
+    OUTSIDE_NAMES,
+    ROUND_SECONDS,
+    Bearing,
+    baseline_of,
+    best_of,
+    failing,
+)
 from services.health.verdict import BASELINE_SECONDS, OUTSIDE, Look, measure, measure_baseline
 from services.homeserver import HOMESERVERS
 from unit.clock import StillClock
@@ -192,22 +202,35 @@ def test_whatever_a_check_raises_is_its_answer(paths: Paths) -> None:
         assert str(error.args[0]) in probe.evidence
 
 
-def test_a_warning_is_good_enough_for_ours_and_not_for_the_outside(paths: Paths) -> None:
-    doubt = Answer(warned("not confirmed", ""))
-    found = measure(
-        Look(paths=paths, units=FailedUnits(), unfinished=str, ours=(doubt,), outside=())
-    )
-    assert found["answer"].passed
-    found = measure(
-        Look(paths=paths, units=FailedUnits(), unfinished=str, ours=(), outside=(doubt,))
-    )
-    assert not found["answer"].passed
-    assert found["answer"].bearing is Bearing.OUTSIDE
-    assert not failing(found, baseline_of(found, 0.0))
+@pytest.mark.parametrize("bearing", Bearing)
+def test_a_warning_is_good_enough(paths: Paths, bearing: Bearing) -> None:
+    checks = {"ours": (), "outside": (), bearing.value: (Answer(warned("not confirmed", "")),)}
+    found = measure(Look(paths=paths, units=FailedUnits(), unfinished=str, **checks))
+    assert (found["answer"].passed, found["answer"].bearing) == (True, bearing)
+
+
+def test_a_clock_that_no_server_confirms_is_good_enough_and_an_early_one_is_not(
+    paths: Paths,
+) -> None:
+    """The provider's bad night must not send a version back; a version that loses the time must."""
+
+    def clock() -> dict[str, bool]:
+        found = measure(Look(paths=paths, units=FailedUnits(), unfinished=str, ours=(),
+                             outside=(ClockCheck(),)))  # fmt: skip
+        return {"clock": found["clock"].passed}
+
+    known = paths.root / LAST_TIME
+    known.parent.mkdir(parents=True)
+    assert clock() == {"clock": True}, "nothing is known"
+    for file in (known, paths.image_facts):
+        for seconds, passes in ((-86400.0, True), (3600.0, False), (-1.0, True)):
+            file.touch()
+            os.utime(file, (time.time() + seconds,) * 2)
+            assert clock() == {"clock": passes}, (file, seconds)
 
 
 def test_the_world_outside_is_the_clock_and_the_router() -> None:
-    assert [check.name for check in OUTSIDE] == ["clock", "router"]
+    assert {check.name for check in OUTSIDE} == OUTSIDE_NAMES
     assert not {check.name for check in OUTSIDE} & {home.user for home in HOMESERVERS}
 
 

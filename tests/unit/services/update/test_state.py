@@ -12,6 +12,7 @@ from appliance.paths import Paths
 from appliance.update import Baseline, Outcome, Result, Stage, UpdateState
 from services.update.state import (
     KEPT,
+    RETRY_SECONDS,
     add_outcome,
     change_newest,
     last_committed,
@@ -103,4 +104,18 @@ def test_what_the_history_says_of_slots_and_versions() -> None:
     good = replace(OUTCOME, result=Result.COMMITTED)
     assert last_committed((bad, good)) == "B"
     assert last_committed((bad,)) == ""
-    assert rolled_back((bad, good)) == {"1.2": "1.2 was tried here and did not work: no pages"}
+    words = {"1.2": "1.2 was tried here and did not work: no pages"}
+    assert rolled_back((bad, good), now=bad.at + 9 * RETRY_SECONDS) == words
+
+
+def test_what_failed_for_faults_from_outside_alone_is_tried_twice_again() -> None:
+    """A router that was updated in the same night must not ban a version for ever."""
+    bad = replace(OUTCOME, version="1.2", at=1e9, reason="no router", outside=True)
+    day = RETRY_SECONDS
+    assert rolled_back((bad,), now=1e9 + day - 1)
+    assert not rolled_back((bad,), now=1e9 + day)
+    assert not rolled_back((bad,), now=1e9 - day), "the clock was wrong then"
+    assert not rolled_back((bad, bad), now=1e9 + day)
+    assert rolled_back((bad, bad, bad), now=1e9 + day)
+    assert rolled_back((bad, replace(bad, outside=False)), now=1e9 + day)
+    assert rolled_back((replace(bad, outside=False),), now=1e9 + day)
