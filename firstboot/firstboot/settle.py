@@ -33,6 +33,7 @@ from services.snapshots.ageing import note_commit
 from services.update import kept
 from services.update.state import (
     add_outcome,
+    find_started,
     last_committed,
     load_history,
     load_update,
@@ -120,8 +121,7 @@ def note_fallback(paths: Paths, version: str, now: float) -> None:
     and it is not installed again by itself.
     """
     note_commit(paths)
-    newest = next(iter(load_history(paths)), None)
-    booted = slots.booted_slot(paths)
+    newest, booted = find_started(load_history(paths)), slots.booted_slot(paths)
     if newest is None or newest.result is not Result.COMMITTED or newest.slot == booted:
         return
     outcome = Outcome(
@@ -207,10 +207,8 @@ def _recall(paths: Paths, state: UpdateState) -> bool:
     """
     if slots.status(paths).committed_slot:
         return False
-    booted, history = slots.booted_slot(paths), load_history(paths)
-    wanted = state.from_slot if state.stage is Stage.TRIAL else last_committed(history)
-    if not wanted and history and history[0].result is Result.ROLLED_BACK:
-        wanted = slots.other_slot(history[0].slot)
+    booted, known = slots.booted_slot(paths), last_committed(load_history(paths))
+    wanted = state.from_slot if state.stage is Stage.TRIAL else known
     slots.recall(paths, wanted or booted)
     return bool(wanted) and wanted != booted
 

@@ -9,11 +9,13 @@ from typing import TypeVar
 
 from appliance.atomic import write_atomic
 from appliance.errors import ConfigError
+from appliance.layout import SLOTS
 from appliance.log import logger
 from appliance.paths import Paths
 from appliance.tables import parse_table, to_table, without_unknown
 from appliance.update import Outcome, Result, UpdateState
 from services.owners import ensure_directory, find_owner
+from services.slots import other_slot
 
 T = TypeVar("T")
 READER = "hearth-ui"
@@ -60,9 +62,18 @@ def change_newest(paths: Paths, outcome: Outcome) -> None:
 
 
 def last_committed(history: tuple[Outcome, ...]) -> str:
-    """The slot that proved itself last, as far as the history goes; empty where it says nothing."""
-    committed = (one.slot for one in history if one.result is Result.COMMITTED)
-    return next(committed, "")
+    """The slot that counts, as far as the history goes: the one that proved itself last, or that
+    had to step in for it since; empty where it says nothing.
+    """
+    newest = find_started(history)
+    if newest is None or newest.slot not in SLOTS:
+        return ""
+    return newest.slot if newest.result is Result.COMMITTED else other_slot(newest.slot)
+
+
+def find_started(history: tuple[Outcome, ...]) -> Outcome | None:
+    """The newest one of a version that was started at all."""
+    return next((one for one in history if one.result is not Result.NOT_INSTALLED), None)
 
 
 def rolled_back(history: tuple[Outcome, ...], now: float) -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from appliance.slotstate import ATTEMPTS_PRIMARY
 from appliance.update import Outcome, Result, Stage, UpdateState
 from firstboot import settle as module
-from firstboot.settle import Settlement, end_stale_trial, settle
+from firstboot.settle import Settlement, end_stale_trial, note_fallback, settle
 from services import slots
 from services.failures import Failure, keep_trial_log, load_failures, load_log, save_failure
 from services.update.state import add_outcome, load_history, load_update, save_update
@@ -166,6 +167,22 @@ def test_both_copies_lost_leads_to_the_slot_that_had_proved_itself(card: TrialCa
     assert card.boot() == "B"
     assert settled(card) is Settlement.NOTHING
     assert slots.status(card.paths).committed
+
+
+def test_both_copies_lost_after_the_old_slot_had_to_step_in(card: TrialCard) -> None:
+    """B proved itself, failed to install something, and then did not start any more."""
+    done = Outcome(result=Result.COMMITTED, version="0.3.0", slot="B", at=1.0, from_version="0.2.0")
+    add_outcome(card.paths, done)
+    add_outcome(card.paths, replace(done, result=Result.NOT_INSTALLED, version="0.4.0", slot="A"))
+    note_fallback(card.paths, "0.2.0", 2.0)
+    newest = load_history(card.paths)[0]
+    assert (newest.result, newest.version, newest.slot) == (Result.ROLLED_BACK, "0.3.0", "B")
+    add_outcome(card.paths, replace(done, result=Result.NOT_INSTALLED, version="0.4.0", slot="B"))
+    note_fallback(card.paths, "0.2.0", 3.0)
+    assert len(load_history(card.paths)) == 4, "on record once"
+    card.boot_from_defaults()
+    assert settled(card) is Settlement.NOTHING
+    assert card.state.committed == "A"
 
 
 def test_both_copies_lost_where_nothing_was_ever_updated(card: TrialCard) -> None:

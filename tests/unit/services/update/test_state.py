@@ -103,7 +103,12 @@ def test_what_the_history_says_of_slots_and_versions() -> None:
     bad = replace(OUTCOME, version="1.2", slot="A", reason="no pages")
     good = replace(OUTCOME, result=Result.COMMITTED)
     assert last_committed((bad, good)) == "B"
-    assert last_committed((bad,)) == ""
+    assert last_committed((bad,)) == "B", "the one that came back"
+    assert last_committed(()) == last_committed((replace(bad, slot=""),)) == ""
+    failed = replace(OUTCOME, result=Result.NOT_INSTALLED, slot="A")
+    assert last_committed((failed, good)) == "B"
+    assert last_committed((failed,)) == ""
+    assert last_committed((failed, replace(bad, slot="B"), good)) == "A", "it had to step in"
     words = {"1.2": "1.2 was tried here and did not work: no pages"}
     assert rolled_back((bad, good), now=bad.at + 9 * RETRY_SECONDS) == words
 
