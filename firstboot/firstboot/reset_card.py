@@ -44,6 +44,8 @@ from services.reset import (
 GIVEN_UP = 3
 STRAY = ".reset"  # the temporary files of our own writes, left by a power cut
 PASSED_OVER = (DISCARDED, STRAY)
+# What the updater and RAUC know of the slots: the card's, whoever's data are on it.
+CARDS_OWN = ("hearth/update", "system/rauc")
 SKELETON = "made"  # under FRESH: make_skeleton makes the directory itself
 
 
@@ -107,6 +109,7 @@ def _end(paths: Paths, order: Order) -> None:
     for stray in paths.data.glob(f"{STRAY}*"):
         stray.unlink()
     if order.act is Act.BRING_BACK:
+        _keep_the_cards_own(paths, _away_place(paths, order))
         put_away(paths, paths.before_reset)
         done = replace(before, kept=False, hours=0)
     else:
@@ -118,6 +121,17 @@ def _end(paths: Paths, order: Order) -> None:
     save_done(paths, done)
     paths.reset.unlink()
     fsync_directory(paths.data)
+
+
+def _keep_the_cards_own(paths: Paths, away: Path) -> None:
+    """Data that are brought back know of slots, revoked keys and channels as they were before."""
+    for name in CARDS_OWN:
+        present, brought = away / name, paths.data / name
+        if present.is_dir():  # else a cut came after it
+            put_away(paths, brought)
+            brought.parent.mkdir(exist_ok=True)
+            present.rename(brought)
+            _flush(present.parent, brought.parent)
 
 
 STEPS: dict[Step, Callable[[Paths, Order], None]] = {

@@ -89,18 +89,24 @@ def order_reset(
 
     ``force``: somebody holds the card in the hand and may have put it in because of the trial.
     """
-    if load_update(paths).stage is Stage.TRIAL and not force:
-        message = "A new version is on trial, and whether it is healthy is not decided yet."
-        raise StateError(message, hint="wait for a quarter of an hour, and try again")
+    if not force:
+        _require_no_trial(paths)
     save_order(paths, Order(act=Act.RESET, keep=keep, origin=origin, request=request, at=now))
 
 
 def order_bring_back(paths: Paths, *, origin: str, now: float) -> None:
-    """Raises StateError where nothing was kept."""
+    """Raises StateError where nothing was kept, and during a trial."""
+    _require_no_trial(paths)
     if not has_kept(paths):
         message = "The data of before the last factory reset are not there any more."
         raise StateError(message, hint="restore a backup")
     save_order(paths, Order(act=Act.BRING_BACK, origin=origin, at=now))
+
+
+def _require_no_trial(paths: Paths) -> None:
+    if load_update(paths).stage is Stage.TRIAL:
+        message = "A new version is on trial, and whether it is healthy is not decided yet."
+        raise StateError(message, hint="wait for a quarter of an hour, and try again")
 
 
 def format_damaged(disk: Path) -> None:
