@@ -7,6 +7,8 @@ from pathlib import Path
 
 from appliance.layout import DATA, SLOT_B, Partition
 from appliance.run import run
+from firstboot.settle import REASONS
+from services.health.stages import Stage
 from vm.powercut import INIT
 
 # The kernel looks for another archive where the first ends, at a multiple of four bytes.
@@ -15,30 +17,34 @@ APPEND = "truncate --size=%4 boot/initramfs; >> boot/initramfs cat "
 
 @dataclass(frozen=True)
 class Fault:
-    """``script`` runs in the root of slot B; ``reason`` must be part of what the owner is told."""
+    """``script`` runs in the root of slot B; ``reason`` must be part of what the owner is told.
+
+    Of what never comes to a verdict it is one of REASONS as a whole: they have words in common.
+    """
 
     script: str
     reason: str
 
 
 FAULTS = {
-    "no-init": Fault("rm -f usr/lib/systemd/systemd usr/sbin/init", "start"),
+    "no-init": Fault("rm -f usr/lib/systemd/systemd usr/sbin/init", REASONS[Stage.INITRAMFS]),
     "homeserver": Fault(
         "printf '#!/bin/sh\\nexec sleep infinity\\n' > usr/lib/hearth/dendrite/dendrite",
         "homeserver",
     ),
-    "panic": Fault("echo nothing > boot/initramfs", "start"),
-    "hang-early": Fault(APPEND + '"$HANGING_INIT"', "start"),
+    "panic": Fault("echo nothing > boot/initramfs", REASONS[None]),
+    "hang-early": Fault(APPEND + '"$HANGING_INIT"', REASONS[None]),
     "unit": Fault(
         "printf '[Service]\\nExecStart=/bin/false\\n' > etc/systemd/system/broken.service;"
         "ln -s ../broken.service etc/systemd/system/multi-user.target.wants/", "broken.service",
     ),
     "pages": Fault("rm usr/lib/python3/dist-packages/setup_ui/app.py", "pages"),
     "network": Fault("ln -sf /dev/null etc/systemd/system/systemd-networkd.service", "network"),
+    # After the mark of this start, or the two would race.
     "hang": Fault(
-        "printf '[Unit]\\nDefaultDependencies=no\\n[Service]\\nExecStart=/bin/kill -SEGV 1\\n'"
-        " > etc/systemd/system/hang.service;"
-        "ln -s ../hang.service etc/systemd/system/sysinit.target.wants/", "start",
+        "printf '[Unit]\\nDefaultDependencies=no\\nAfter=hearth-mark.service\\n"
+        "[Service]\\nExecStart=/bin/kill -SEGV 1\\n' > etc/systemd/system/hang.service;"
+        "ln -s ../hang.service etc/systemd/system/sysinit.target.wants/", REASONS[Stage.SYSTEMD],
     ),
 }  # fmt: skip
 

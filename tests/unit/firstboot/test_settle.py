@@ -16,6 +16,7 @@ from services import slots
 from services.failures import Failure, keep_trial_log, load_failures, load_log, save_failure
 from services.update.state import add_outcome, load_history, load_update, save_update
 from unit.firstboot.trial_card import STATE, Cut, TrialCard, cut_at
+from vm.faults import FAULTS
 
 
 @pytest.fixture
@@ -68,6 +69,13 @@ def test_a_version_that_never_came_to_a_verdict(
     assert card.state.order == ("A", "B")
     assert card.state.left == {"A": ATTEMPTS_PRIMARY, "B": 0}
     assert settled(card) is Settlement.NOTHING
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_the_machines_tests_expect_one_reason_of_each_fault(name: str) -> None:
+    """A word that all of them share would pass whatever the owner is told."""
+    told = [reason for reason in module.REASONS.values() if FAULTS[name].reason in reason.lower()]
+    assert told in ([], [FAULTS[name].reason])
 
 
 def test_the_verdicts_own_reason_is_taken(card: TrialCard) -> None:
