@@ -115,6 +115,12 @@ def test_what_waits_for_the_configuration_does_not_start_before_it(unit: str) ->
         assert re.search(r"^DefaultDependencies=no$", text, re.MULTILINE)
 
 
+def test_attempts_come_back_before_the_machine_is_idle() -> None:
+    """A new card is busy for minutes, and seven short starts in a row use the attempts up."""
+    text = (UNITS / "hearth-slot-good.service").read_text()
+    assert not re.search(r"^(CPUSchedulingPolicy|IOSchedulingClass|Nice)=", text, re.MULTILINE)
+
+
 @pytest.mark.skipif(find_tool("systemd-analyze") is None, reason="systemd is not installed")
 @pytest.mark.parametrize(
     ("unit", "limit"),
