@@ -1,13 +1,17 @@
 """Rescue mode: neither slot had an attempt left, so boot.scr started the committed one as it is.
 
 No homeserver, no updates; the pages tell what happened, and the owner decides. A restart alone
-leaves rescue mode in place: only "try again" gives attempts back.
+leaves rescue mode in place: only "try again" gives attempts back. But for once: after an hour in it
+one more start is tried unasked, because it may only have been the power that came and went.
 """
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from appliance.answers import Mishap, Rescue
-from appliance.bootreport import load_boot_report
+from appliance.atomic import write_atomic
+from appliance.bootreport import DataCondition, load_boot_report
 from appliance.errors import HearthError, StateError
 from appliance.log import logger
 from appliance.paths import Paths
@@ -54,6 +58,35 @@ def leave_rescue(paths: Paths) -> None:
     except (HearthError, OSError) as error:
         # The page is there again afterwards, and with it "try again".
         logger.warning("rescue mode goes on: %s", error)
+
+
+def end_once(paths: Paths) -> bool:
+    """After an hour in it (hearth-rescue-end.timer): one attempt, if none was given like that since
+    the last start that came to its end. Whether the machine is to be restarted.
+
+    The mark first: a card that cannot keep it would be started again every hour.
+    """
+    report, mark = load_boot_report(paths.boot_report), _mark(paths)
+    is_kept = report.data is DataCondition.OK
+    if not (report.rescue and is_kept and slots.status(paths).committed) or mark.exists():
+        return False
+    write_atomic(mark, "")
+    if not slots.give_one(paths):
+        return False
+    logger.warning("rescue mode is left once to see whether it was only the power")
+    return True
+
+
+def note_recovery(paths: Paths) -> None:
+    """A start has come to its end: after the next mishap one more may be tried."""
+    try:
+        _mark(paths).unlink(missing_ok=True)
+    except OSError as error:
+        logger.warning("the next rescue mode will wait for its owner: %s", error)
+
+
+def _mark(paths: Paths) -> Path:
+    return paths.system / "rescue-left"
 
 
 def _give_attempts(paths: Paths) -> None:

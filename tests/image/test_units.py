@@ -25,7 +25,7 @@ ENABLED = {
     "hearth-bootfs.service", "hearth-certificate.timer", "hearth-dendrite.service",
     "hearth-hostname.service", "hearth-postgresql.service", "hearth-slot-good.service",
     "hearth-strangers.service", "hearth-synapse.service", "hearth-tidy.timer",
-    "hearth-update.timer",
+    "hearth-rescue-end.timer", "hearth-update.timer",
     "hearth-ui.service", "hearth-ui.socket", "hearth-zram.service",
     "hearth-mark.service", "hearth-settle.service", "hearth-sync.service", "hearth-verdict.service",
     # by hearth-public.target, which waits for a public listener to be configured

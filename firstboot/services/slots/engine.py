@@ -162,6 +162,15 @@ def mark_good(paths: Paths) -> bool:
         return True
 
 
+def give_one(paths: Paths) -> bool:
+    """One attempt for the committed, booted slot where it has none; whether it did."""
+    with _changing(paths) as (disk, state, booted):
+        if state.committed != booted or state.left.get(booted, 0):
+            return False
+        _write(disk, state, replace(state, left={**state.left, booted: 1}))
+        return True
+
+
 def give_back(paths: Paths) -> bool:
     """An orderly restart during the trial costs no attempt; whether that needed a write."""
     with _changing(paths) as (disk, state, booted):

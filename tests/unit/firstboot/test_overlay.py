@@ -127,6 +127,7 @@ def test_attempts_come_back_before_the_machine_is_idle() -> None:
     [
         ("hearth-agent", 50),
         ("hearth-slot-good", 50),
+        ("hearth-rescue-end", 50),
         ("hearth-federation", 50),
         ("hearth-federation-check", 50),
         ("hearth-wakeup", 50),

@@ -54,6 +54,11 @@ ACTS: dict[str, tuple[str, SlotState, Act]] = {
         SlotState(seq=9, order=("B", "A"), left={"A": 7, "B": 0}, committed="A"),
         lambda paths: slots.give_back(paths),
     ),
+    "give_one": (
+        "A",
+        SlotState(seq=9, order=("B", "A"), left={"A": 0, "B": 0}, committed="A"),
+        slots.give_one,
+    ),
     "settle": (
         "A",
         SlotState(seq=9, order=("B", "A"), left={"A": 6, "B": 0}, committed="A"),
