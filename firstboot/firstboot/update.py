@@ -26,6 +26,7 @@ from firstboot.update_plan import (
     Facts,
     Memory,
     Offered,
+    goes_on,
     note_failure,
     note_success,
     plan,
@@ -94,7 +95,7 @@ def run_job(desk: Desk) -> Memory:
             save_result(desk.paths, RESULT, memory)
             if step.act in (Act.REST, Act.RESTART):
                 break
-            _act(desk, facts, step.act)
+            _act(desk, memory, facts, step.act)
             memory = load_memory(desk.paths)
         else:
             return memory
@@ -103,13 +104,13 @@ def run_job(desk: Desk) -> Memory:
     return memory
 
 
-def _act(desk: Desk, facts: Facts, act: Act) -> None:
+def _act(desk: Desk, memory: Memory, facts: Facts, act: Act) -> None:
     match act:
         case Act.CHECK:
             check(desk)
         case Act.INSTALL:
             try:
-                install(desk, find_wanted(desk.paths, facts))
+                install(desk, find_wanted(desk.paths, memory, facts))
             except HearthError as error:
                 logger.warning("%s", error.message)
         case Act.UNDO:
@@ -176,11 +177,10 @@ def restart(desk: Desk) -> UpdateState:
     ).begin()
 
 
-def find_wanted(paths: Paths, facts: Facts) -> Wanted:
+def find_wanted(paths: Paths, memory: Memory, facts: Facts) -> Wanted:
     """What the plan means by "install": what was begun, else what the channel offers."""
     update = facts.update
-    is_begun = update.stage is Stage.INSTALLING or (update.by_hand and bool(update.error))
-    if is_begun and update.stage is not Stage.INSTALLED:
+    if goes_on(memory, facts):
         return Wanted(source=update.source, version=update.version, by_hand=update.by_hand)
     wanted = offered_by_channel(paths)
     if wanted is None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from appliance.update import Stage, UpdateState
+from services.update.choose import parse_version
 
 MINUTE = 60.0
 HOUR = 60 * MINUTE
@@ -141,7 +142,7 @@ def _check(memory: Memory, facts: Facts, now: float) -> Plan | None:
 
 def _install(memory: Memory, facts: Facts, now: float) -> Plan | None:
     update = facts.update
-    version = _wanted(facts)
+    version = _wanted(memory, facts)
     if not version:
         return None
     if memory.version == version and now < memory.not_before:
@@ -155,18 +156,37 @@ def _install(memory: Memory, facts: Facts, now: float) -> Plan | None:
     return Plan(act=Act.INSTALL, why=f"Version {version} is there.")
 
 
-def _wanted(facts: Facts) -> str:
+def _wanted(memory: Memory, facts: Facts) -> str:
     """What is to be installed now; empty when nothing is."""
     update, offered = facts.update, facts.offered.version
-    if update.stage is Stage.INSTALLING:
+    if goes_on(memory, facts):
         return update.version
-    if update.stage is Stage.IDLE and update.error and update.by_hand:
-        return update.version  # the owner asked for it
     if not facts.automatic or not offered:
         return ""
-    # An offer is newer than what runs; than what waits, it may be the same, or newer too.
-    is_waiting = update.stage is Stage.INSTALLED and (update.by_hand or offered == update.version)
+    # An offer is newer than what runs; than what waits, it may be the same, or newer too. What the
+    # owner chose waits for its restart, unless its publisher will not have it started.
+    is_chosen = update.by_hand and not facts.offered.held
+    is_waiting = update.stage is Stage.INSTALLED and (is_chosen or offered == update.version)
     return "" if is_waiting else offered
+
+
+def goes_on(memory: Memory, facts: Facts) -> bool:
+    """Whether what was begun counts for more than what is offered: whatever was interrupted does.
+
+    What the owner asked for and failed does until a newer one is offered; with no hope left, or
+    after TOLD_AFTER failures, until any is. Else one click could end automatic updates for good.
+    """
+    update, offered = facts.update, facts.offered.version
+    if update.stage is Stage.INSTALLING:
+        return True
+    if update.stage is not Stage.IDLE or not (update.by_hand and update.error and update.version):
+        return False
+    if not facts.automatic or not offered:
+        return True
+    has_failed = memory.version == update.version
+    if has_failed and (memory.is_hopeless or memory.failures >= TOLD_AFTER):
+        return False
+    return parse_version(offered) <= parse_version(update.version)
 
 
 def _restart(memory: Memory, facts: Facts, now: float) -> Plan | None:

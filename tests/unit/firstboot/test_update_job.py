@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from appliance.errors import ConflictError
+from appliance.errors import ConflictError, SignatureError
 from appliance.paths import Paths
 from appliance.release import Rollout
 from appliance.settings import Device, Owner, Server, Settings, Updates, save_toml
@@ -23,6 +23,7 @@ from firstboot.update_plan import DAY, HOUR
 from services import slots
 from services.results import load_result
 from services.update.channel import RESULT, CheckResult
+from services.update.install import Wanted
 from services.update.lock import update_lock
 from services.update.state import add_outcome, load_history, load_update
 from unit.clock import StillClock
@@ -134,6 +135,26 @@ def test_a_release_that_is_paused_meanwhile_is_not_started(house: House) -> None
     house.run(later=DAY)
     assert load_update(house.paths).version == "1.2"
     assert house.restarts == ["restart"]
+
+
+def test_a_click_on_what_fails_does_not_end_automatic_updates(house: House) -> None:
+    house.bench.bundle(house.url("1.1"), error="signature verification failed: Verify error")
+    with pytest.raises(SignatureError):
+        update.install(house.desk(), Wanted(source=house.url("1.1"), version="1.1", by_hand=True))
+    house.publish("1.2", sequence=2)
+    house.run(later=DAY)
+    state = load_update(house.paths)
+    assert (state.version, state.by_hand, house.restarts) == ("1.2", False, ["restart"])
+
+
+def test_a_click_on_what_is_paused_later_does_not_either(house: House) -> None:
+    update.install(house.desk(), Wanted(source=house.url("1.1"), version="1.1", by_hand=True))
+    house.publish("1.1", sequence=2, rollout=Rollout(paused=True))
+    assert "held back by its publisher" in house.run()
+    house.publisher.publish(an_index(a_release("1.2"), sequence=3))
+    house.bench.bundle(house.url("1.2"), a_release("1.2").facts)
+    house.run(later=DAY)
+    assert (load_update(house.paths).version, house.restarts) == ("1.2", ["restart"])
 
 
 def test_a_server_that_is_gone_is_asked_less_and_less_often(house: House) -> None:

@@ -14,6 +14,7 @@ from firstboot.update_plan import (
     Facts,
     Memory,
     Offered,
+    goes_on,
     is_check_due,
     note_failure,
     note_success,
@@ -129,6 +130,32 @@ def test_a_newer_one_takes_the_place_of_what_waits() -> None:
     by_hand = replace(INSTALLED, by_hand=True)
     facts = replace(FACTS, update=by_hand, offered=newer, in_window=True)
     assert act(facts) is Act.RESTART
+
+
+def test_a_newer_offer_wins_over_what_the_owner_chose_and_cannot_have() -> None:
+    newer = Offered(version="1.10", tried_at=NOW)
+    held = replace(newer, held="1.9 is held back by its publisher")
+    chosen = replace(INSTALLED, version="1.9", by_hand=True)
+    facts = replace(FACTS, update=chosen, offered=held, in_window=True)
+    assert act(facts) is Act.INSTALL
+    assert act(replace(facts, automatic=False)) is Act.REST
+    failed = replace(facts, update=replace(chosen, stage=Stage.IDLE, error="404"), offered=newer)
+    for hopeless in (True, False):
+        memory = note_failure(Memory(), "1.9", NOW, hopeless=hopeless)
+        assert act(failed, memory) is Act.INSTALL
+        assert not goes_on(memory, failed)
+        assert goes_on(memory, replace(failed, automatic=False))
+
+
+def test_what_the_owner_chose_is_given_up_for_an_older_offer_only_at_last() -> None:
+    failed = UpdateState(version="1.9", source="https://x", by_hand=True, error="404")
+    facts = replace(FACTS, update=failed, offered=OFFER)
+    memory = Memory()
+    for _ in range(4):
+        memory = note_failure(memory, "1.9", NOW, hopeless=False)
+        assert goes_on(memory, facts)
+    assert not goes_on(note_failure(memory, "1.9", NOW, hopeless=False), facts)
+    assert not goes_on(note_failure(Memory(), "1.9", NOW, hopeless=True), facts)
 
 
 def test_what_its_publisher_holds_back_is_not_started() -> None:
