@@ -64,7 +64,8 @@ class Offer:
 class Updating:
     """``version`` and ``slot`` are what was booted. Times in seconds since the epoch, 0 never.
 
-    ``trouble`` is why the last look at the channel, or the last installation, came to nothing.
+    ``trouble`` is why the last look at the channel, or the last installation, came to nothing;
+    ``stick_trouble`` why the last stick did.
     ``is_busy``: a look or an installation is under way. ``has_channel``: the image knows where to
     look; without, updates come on a stick.
     """
@@ -80,6 +81,8 @@ class Updating:
     checked_at: float = 0.0
     trouble: str = ""
     next_step: str = ""
+    stick_trouble: str = ""
+    stick_hint: str = ""
     is_busy: bool = False
     automatic: bool = True
     channel: Channel = Channel.STABLE

@@ -84,8 +84,8 @@ class Desk:
 def run_job(desk: Desk) -> Memory:
     """Act after act until there is nothing left to do now."""
     with update_lock(desk.paths):
-        stick.tidy(desk.paths, desk.clock.time())
         memory = grow_old(desk, load_memory(desk.paths))
+        stick.tidy(desk.paths)
         for _ in range(MOST_ACTS):
             now = desk.clock.time()
             facts = find_facts(desk.paths, memory, now)
@@ -257,7 +257,7 @@ def _put_on_record(paths: Paths, version: str, reason: str, now: float) -> None:
 
 
 def grow_old(desk: Desk, memory: Memory) -> Memory:
-    """An hour more of running for the database's snapshots (services.snapshots.ageing)."""
+    """An hour more of running: for the database's snapshots, and for what a stick has left."""
     if load_update(desk.paths).stage is Stage.TRIAL or not slots.status(desk.paths).committed:
         return memory
     boot, uptime = desk.boot_id(), desk.clock.monotonic()
@@ -265,4 +265,5 @@ def grow_old(desk: Desk, memory: Memory) -> Memory:
         return memory
     if memory.aged_boot == boot:
         age(desk.paths)
+        stick.age(desk.paths)
     return replace(memory, aged_boot=boot, aged_uptime=uptime)

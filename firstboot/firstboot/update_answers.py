@@ -33,6 +33,8 @@ from services.update.channel import CheckResult
 from services.update.lock import is_update_running
 from services.update.machine import read_machine
 from services.update.state import load_history, load_update
+from services.update.stick import RESULT as STICK
+from services.update.stick import StickResult
 from services.update.window import parse_window
 
 READER = "hearth-ui"
@@ -68,6 +70,7 @@ def answer(request: UpdatingRequest, paths: Paths, host: Host) -> Updating | Don
 def show(paths: Paths, wishes: Updates) -> Updating:
     state, found = load_update(paths), load_result(paths, CHECK, CheckResult)
     trouble, next_step = _trouble(state, found)
+    on_stick = load_result(paths, STICK, StickResult)
     return Updating(
         version=read_machine(paths).version,
         slot=slots.booted_slot(paths),
@@ -80,6 +83,8 @@ def show(paths: Paths, wishes: Updates) -> Updating:
         checked_at=found.checked_at if found else 0.0,
         trouble=trouble,
         next_step=next_step,
+        stick_trouble=on_stick.trouble if on_stick else "",
+        stick_hint=on_stick.hint if on_stick else "",
         is_busy=is_update_running(paths),
         automatic=wishes.automatic,
         channel=wishes.channel,

@@ -20,7 +20,8 @@ from services.update.channel import RESULT, CheckResult
 from services.update.lock import is_update_running
 from services.update.machine import read_machine
 from services.update.state import load_history, load_update
-from services.update.stick import find_stick_offer
+from services.update.stick import RESULT as STICK
+from services.update.stick import StickResult, find_stick_offer
 
 WORDS = {
     Stage.IDLE: "none under way",
@@ -46,6 +47,7 @@ def gather(paths: Paths, now: float) -> dict[str, Any]:
     """``now`` in seconds since the epoch, as all times here."""
     found, memory = load_result(paths, RESULT, CheckResult), load_memory(paths)
     source, offer, stick = find_source(paths), offered_by_channel(paths), find_stick_offer(paths)
+    last_stick = load_result(paths, STICK, StickResult)
     return {
         "version": read_machine(paths).version,
         "slot": to_table(slots.status(paths)),
@@ -57,6 +59,8 @@ def gather(paths: Paths, now: float) -> dict[str, Any]:
         "passed_over": [to_table(one) for one in found.passed_over] if found else [],
         "offered": offer.version if offer else "",
         "offered_by_stick": stick.version if stick else "",
+        "stick_trouble": last_stick.trouble if last_stick else "",
+        "stick_hint": last_stick.hint if last_stick else "",
         "paused_until": memory.paused_until if memory.paused_until > now else 0.0,
         "why": memory.why,
         "history": [to_table(one) for one in load_history(paths)],
@@ -81,6 +85,8 @@ def _lines(
         lines.append(("offered", f"version {table['offered']}"))
     if table["offered_by_stick"]:
         lines.append(("stick", f"version {table['offered_by_stick']}"))
+    if table["stick_trouble"]:
+        lines.append(("stick", f"{table['stick_trouble']}; {table['stick_hint']}"))
     if table["paused_until"]:
         lines.append(("paused", f"until {_when(table['paused_until'], zone)}"))
     lines += [("trouble", text) for text in (state.error, table["check_error"]) if text]

@@ -253,18 +253,12 @@ def _pause(paths: Paths, options: argparse.Namespace) -> int:
 def _stick(paths: Paths, options: argparse.Namespace) -> int:
     """udev's, for every FAT file system on USB: exit code 0 also where nothing is on it."""
     from appliance.log import logger
-    from services.update.lock import update_lock
     from services.update.rauc import Rauc
     from services.update.stick import look_at_stick
 
     require_root()
-    try:
-        with update_lock(paths):
-            found = look_at_stick(paths, options.device, Rauc(), time.time())
-    except ConflictError as error:
-        logger.warning("the stick is not looked at: %s", error.message)
-        return 0
-    if found is not None and found.version:
+    found = look_at_stick(paths, options.device, Rauc(), time.time())
+    if found is not None and not found.trouble:
         logger.info("version %s on the stick can be installed", found.version)
     return 0
 

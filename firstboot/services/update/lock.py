@@ -6,22 +6,33 @@ import fcntl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
-from appliance.errors import ConflictError
+from appliance.deadline import wait_until
+from appliance.errors import ConflictError, DeadlineError
 from appliance.paths import Paths
 
 
 @contextmanager
-def update_lock(paths: Paths) -> Iterator[None]:
-    """Raises ConflictError where another process is at it."""
+def update_lock(paths: Paths, *, seconds: float = 0.0) -> Iterator[None]:
+    """Raises ConflictError where another process is at it, and still is after ``seconds``."""
     paths.runtime.mkdir(parents=True, exist_ok=True)
     with _file(paths).open("w") as lock:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+            wait_until(lambda: _is_taken(lock), seconds=seconds, what="the other update's end")
+        except DeadlineError:
             message = "an update is under way already"
             raise ConflictError(message, hint="look at: hearthctl update status") from None
         yield
+
+
+def _is_taken(lock: IO[str]) -> bool:
+    """Whether it is ours now."""
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def is_update_running(paths: Paths) -> bool:

@@ -16,8 +16,11 @@ from appliance.state import Phase, State, save_state
 from appliance.update import Outcome, Result, Stage, UpdateState
 from firstboot.update_plan import DAY
 from services import slots
+from services.results import save_result
 from services.update.lock import update_lock
 from services.update.state import add_outcome, load_update, save_update
+from services.update.stick import RESULT as STICK
+from services.update.stick import StickResult
 from unit.hearthctl import hearthctl
 from unit.services.channel_files import NOW, Publisher, a_release, an_index
 from unit.services.update.bench import FACTS, Bench, make_bench
@@ -97,6 +100,13 @@ def test_from_a_file(terminal: Terminal, tmp_path: Path) -> None:
     assert "not there" in terminal.type("install", "--from", "/nowhere", code=11)
     assert "nothing that waits" in terminal.type("adopt")  # known already
     assert "goes with" in terminal.type("check", "--from", "/nowhere", code=2)
+
+
+def test_a_bad_stick_is_told(terminal: Terminal) -> None:
+    bad = StickResult(at=1.0, trouble="hearth.raucb: it is empty", hint="try another stick")
+    save_result(terminal.bench.paths, STICK, bad)
+    assert "stick:     hearth.raucb: it is empty; try another stick" in terminal.type()
+    assert json.loads(terminal.type("--json"))["stick_trouble"] == "hearth.raucb: it is empty"
 
 
 def test_what_failed_here_needs_a_word_more(terminal: Terminal) -> None:

@@ -16,6 +16,8 @@ from services.results import save_result
 from services.update.channel import RESULT, CheckResult
 from services.update.lock import update_lock
 from services.update.state import add_outcome, save_update
+from services.update.stick import RESULT as STICK
+from services.update.stick import StickResult
 from unit.setup_ui.appliance_under_test import Appliance
 from unit.setup_ui.browser import Browser
 
@@ -77,6 +79,15 @@ def test_an_offer_is_installed_on_a_click(ready: Browser, appliance: Appliance) 
     assert "<script>alert" not in ready.response.text
     ready.submit(action="/updates/install")
     assert (ready.path, appliance.host.acts[-1]) == ("/updates", "install an update")
+
+
+def test_what_is_wrong_with_a_stick_is_told(ready: Browser, appliance: Appliance) -> None:
+    checked(appliance)
+    bad = StickResult(at=1.0, trouble="hearth.raucb: it is <b>not</b> signed", hint="ask again")
+    save_result(appliance.paths, STICK, bad)
+    ready.get("/updates")
+    assert "The USB stick could not be used" in ready.text
+    assert "hearth.raucb: it is <b>not</b> signed. Ask again." in ready.text
 
 
 def test_only_what_is_on_offer(ready: Browser, appliance: Appliance) -> None:

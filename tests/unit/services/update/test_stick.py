@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -11,17 +12,21 @@ import pytest
 from appliance.errors import ImageError, StateError
 from appliance.update import Stage, UpdateState
 from services.update import stick
+from services.update.lock import update_lock
 from services.update.rauc import Rauc
-from services.update.state import save_update
+from services.update.state import load_update, save_update
 from services.update.stick import (
-    KEPT_SECONDS,
+    KEPT_HOURS,
     MAX_BYTES,
+    TOLD_HOURS,
+    age,
     copy_of,
     find_bundles,
     find_stick_offer,
     import_file,
     look_at_stick,
     take,
+    take_from,
     tidy,
 )
 from unit.services.update.bench import FACTS, Bench, make_bench
@@ -131,18 +136,104 @@ def test_a_copy_that_is_being_installed_is_not_replaced(bench: Bench, tmp_path: 
     assert "is being installed" in found.trouble
 
 
-def test_what_nobody_installs_goes_after_a_week(bench: Bench, tmp_path: Path) -> None:
+def grow_old(bench: Bench, hours: int) -> None:
+    for _ in range(hours):
+        age(bench.paths)
+    tidy(bench.paths)
+
+
+def test_what_nobody_installs_goes_after_a_week_of_running(bench: Bench, tmp_path: Path) -> None:
     take(bench.paths, [a_file(tmp_path)], Rauc(), NOW)
-    tidy(bench.paths, NOW + KEPT_SECONDS - 1)
+    grow_old(bench, KEPT_HOURS - 1)
     assert find_stick_offer(bench.paths) is not None
     state = UpdateState(stage=Stage.INSTALLING, source=str(copy_of(bench.paths)))
     save_update(bench.paths, state)
-    tidy(bench.paths, NOW + KEPT_SECONDS)
+    grow_old(bench, 1)
     assert copy_of(bench.paths).exists()
     save_update(bench.paths, replace(state, stage=Stage.IDLE, source=""))
-    tidy(bench.paths, NOW + KEPT_SECONDS)
+    grow_old(bench, 0)
     assert not copy_of(bench.paths).exists()
     assert find_stick_offer(bench.paths) is None
+
+
+def test_a_failed_installation_does_not_keep_the_copy_for_ever(
+    bench: Bench, tmp_path: Path
+) -> None:
+    take(bench.paths, [a_file(tmp_path)], Rauc(), NOW)
+    failed = UpdateState(source=str(copy_of(bench.paths)), version="1.1", by_hand=True, error="x")
+    save_update(bench.paths, failed)
+    grow_old(bench, KEPT_HOURS - 1)
+    assert copy_of(bench.paths).exists()
+    grow_old(bench, 1)
+    assert not copy_of(bench.paths).exists()
+    assert load_update(bench.paths) == UpdateState(), "nothing is left to be tried again"
+
+
+def test_another_bundle_ends_the_attempts_with_the_one_before(bench: Bench, tmp_path: Path) -> None:
+    failed = UpdateState(source=str(copy_of(bench.paths)), version="1.0.5", by_hand=True, error="x")
+    save_update(bench.paths, failed)
+    take(bench.paths, [a_file(tmp_path)], Rauc(), NOW)
+    assert load_update(bench.paths) == UpdateState()
+
+
+def test_half_a_copy_goes_at_the_jobs_next_turn(bench: Bench, tmp_path: Path) -> None:
+    take(bench.paths, [a_file(tmp_path)], Rauc(), NOW)
+    Path(new(bench)).write_bytes(b"half")
+    tidy(bench.paths)
+    assert not Path(new(bench)).exists()
+    assert find_stick_offer(bench.paths) is not None
+
+
+def test_a_bad_stick_is_told_for_a_day_and_leaves_a_good_offer(
+    bench: Bench, tmp_path: Path
+) -> None:
+    good = take(bench.paths, [a_file(tmp_path)], Rauc(), NOW)
+    found = take(bench.paths, [a_file(tmp_path, "hearth-1.2.raucb", b"")], Rauc(), NOW)
+    assert (found.version, found.name) == (good.version, good.name)
+    assert "hearth-1.2.raucb" in found.trouble
+    assert find_stick_offer(bench.paths) == found
+    assert copy_of(bench.paths).read_bytes() == b"bundle"
+    grow_old(bench, TOLD_HOURS)
+    offer = find_stick_offer(bench.paths)
+    assert offer is not None
+    assert (offer.version, offer.trouble, offer.hint) == ("1.1", "", "")
+
+
+def test_a_stick_while_another_update_is_under_way(bench: Bench, tmp_path: Path) -> None:
+    a_file(tmp_path)
+    with update_lock(bench.paths):
+        found = take_from(bench.paths, tmp_path / "stick", Rauc(), NOW, patience=0.0)
+    assert found is not None
+    assert "under way" in found.trouble
+    assert "again" in found.hint
+    found = take_from(bench.paths, tmp_path / "stick", Rauc(), NOW, patience=0.0)
+    assert found is not None
+    assert (found.version, found.trouble) == ("1.1", "")
+
+
+def test_a_stick_that_breaks_while_it_is_read_is_told(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(place: Path) -> tuple[Path, ...]:
+        raise OSError(errno.EIO, os.strerror(errno.EIO), str(place))
+
+    monkeypatch.setattr(stick, "find_bundles", broken)
+    found = take_from(bench.paths, tmp_path / "stick", Rauc(), NOW)
+    assert found is not None
+    assert "Input/output error" in found.trouble
+
+
+def test_a_stick_without_a_bundle_is_no_news(bench: Bench, tmp_path: Path) -> None:
+    assert take_from(bench.paths, tmp_path / "stick", Rauc(), NOW) is None
+    assert not bench.paths.results.exists()
+
+
+def test_the_newest_by_number_and_not_by_letter(tmp_path: Path) -> None:
+    (tmp_path / "stick").mkdir()
+    for version in ("1.7", "1.8", "1.9", "1.10", "1.10 (1)", "0.2-rc1"):
+        a_file(tmp_path, f"hearth-{version}.raucb")
+    found = [one.name for one in find_bundles(tmp_path / "stick")]
+    assert found == ["hearth-1.10.raucb", "hearth-1.10 (1).raucb", "hearth-1.9.raucb"]
 
 
 def test_a_file_that_a_person_named(bench: Bench, tmp_path: Path) -> None:
@@ -152,6 +243,9 @@ def test_a_file_that_a_person_named(bench: Bench, tmp_path: Path) -> None:
     bench.bundle(new(bench), error="signature verification failed")
     with pytest.raises(ImageError, match=r"hearth-1\.1\.raucb: .*\(RAUC: signature"):
         import_file(bench.paths, a_file(tmp_path), Rauc(), NOW)
+    offer = find_stick_offer(bench.paths)
+    assert offer is not None
+    assert (offer.version, offer.trouble) == ("1.1", ""), "it was told at the terminal"
 
 
 def test_a_copy_that_was_cut_short_is_made_again(bench: Bench, tmp_path: Path) -> None:
