@@ -12,7 +12,7 @@ from appliance.errors import ConfigError, ConflictError, FieldError, StateError
 from appliance.paths import Paths
 from appliance.release import Release
 from appliance.settings import Settings, Updates, load_settings, save_toml
-from appliance.update import Stage, UpdateState
+from appliance.update import Outcome, Result, Stage, UpdateState
 from appliance.updating import (
     GetUpdates,
     InstallUpdate,
@@ -69,7 +69,10 @@ def answer(request: UpdatingRequest, paths: Paths, host: Host) -> Updating | Don
 
 def show(paths: Paths, wishes: Updates) -> Updating:
     state, found = load_update(paths), load_result(paths, CHECK, CheckResult)
-    trouble, next_step = _trouble(state, found)
+    history = load_history(paths)
+    trouble, next_step = _trouble(
+        state, found, next(iter(history), None), automatic=wishes.automatic
+    )
     on_stick = load_result(paths, STICK, StickResult)
     return Updating(
         version=read_machine(paths).version,
@@ -89,7 +92,7 @@ def show(paths: Paths, wishes: Updates) -> Updating:
         automatic=wishes.automatic,
         channel=wishes.channel,
         window=wishes.window,
-        history=load_history(paths),
+        history=history,
     )
 
 
@@ -112,10 +115,23 @@ def _describe(release: Release) -> Offer:
     )
 
 
-def _trouble(state: UpdateState, found: CheckResult | None) -> tuple[str, str]:
-    """The installation's counts for more than the channel's: it was further."""
+def _trouble(
+    state: UpdateState,
+    found: CheckResult | None,
+    newest: Outcome | None,
+    *,
+    automatic: bool,
+) -> tuple[str, str]:
+    """The installation's counts for more than the channel's: it was further.
+
+    After a roll-back the state names no version any more; the history's ``newest`` line does.
+    """
     if state.error:
-        return state.error, "it is tried again by itself"
+        if newest is not None and newest.result is Result.ROLLED_BACK and not state.version:
+            return state.error, "this version is not installed again by itself; a newer one is"
+        if automatic or state.by_hand:
+            return state.error, "it is tried again by itself"
+        return state.error, "it is not tried again by itself: you want to be asked"
     if found is not None and found.error:
         return found.error, found.hint
     return "", ""

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from appliance.errors import ConflictError, StateError
-from appliance.settings import Device, Owner, Server, Settings, Updates, save_toml
-from appliance.update import Stage, UpdateState
+from appliance.settings import Device, Owner, Server, Settings, Updates, load_settings, save_toml
+from appliance.update import Outcome, Result, Stage, UpdateState
 from appliance.updating import GetUpdates, InstallUpdate, Updating
 from firstboot.update_answers import answer
 from firstboot.update_offer import find_source, newest_offer
@@ -17,7 +17,7 @@ from services.results import save_result
 from services.update.channel import RESULT, CheckResult
 from services.update.lock import update_lock
 from services.update.rauc import Rauc
-from services.update.state import save_update
+from services.update.state import add_outcome, save_update
 from services.update.stick import take
 from unit.firstboot.machine import GroundedHost
 from unit.services.channel_files import a_release
@@ -96,3 +96,25 @@ def test_a_copy_of_what_runs_already_is_no_offer(bench: Bench) -> None:
     facts = bench.paths.image_facts
     facts.write_text(facts.read_text().replace('"1.0"', '"1.1"'))
     assert newest_offer(bench.paths) is None
+
+
+def test_what_comes_after_a_failure_is_said_as_it_is(bench: Bench) -> None:
+    """A roll-back is never tried again by itself; what could not be installed is."""
+    outcome = Outcome(
+        result=Result.ROLLED_BACK, version="1.1", from_version="1.0", slot="B", at=1.0
+    )
+    add_outcome(bench.paths, outcome)
+    save_update(bench.paths, UpdateState(since=1.0, error="1.1: the pages did not answer"))
+    found = show(bench, GroundedHost())
+    assert found.trouble == "1.1: the pages did not answer"
+    assert "not installed again by itself" in found.next_step
+    failed = UpdateState(version="1.2", source="https://x", error="no route")
+    save_update(bench.paths, failed)
+    assert show(bench, GroundedHost()).next_step == "it is tried again by itself"
+    settings = load_settings(bench.paths.settings)
+    assert settings is not None
+    asked = replace(settings, updates=replace(settings.updates, automatic=False))
+    save_toml(asked, bench.paths.settings, mode=0o640)
+    assert "not tried again" in show(bench, GroundedHost()).next_step
+    save_update(bench.paths, replace(failed, by_hand=True))
+    assert show(bench, GroundedHost()).next_step == "it is tried again by itself"
