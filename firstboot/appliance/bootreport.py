@@ -20,6 +20,7 @@ class DataCondition(StrEnum):
 class BootReport:
     """``disk`` is the whole-disk device that was booted from, None when unknown.
 
+    ``data_detail`` with data that are OK: what was ordered and could not be done with them.
     ``rescue``: no slot had an attempt left, so boot.scr started the committed one all the same.
     """
 

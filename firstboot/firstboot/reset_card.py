@@ -20,6 +20,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from appliance.atomic import fsync_directory
+from appliance.channelindex import CRL_NAME, INDEX_NAME
 from appliance.errors import ConfigError, HearthError, StateError
 from appliance.log import logger, report_error, setup_logging
 from appliance.paths import Paths
@@ -40,6 +41,7 @@ from services.reset import (
     save_done,
     save_order,
 )
+from services.update.state import HISTORY, STATE
 
 GIVEN_UP = 3
 STRAY = ".reset"  # the temporary files of our own writes, left by a power cut
@@ -81,11 +83,16 @@ def _begin(paths: Paths, order: Order) -> None:
 
 def _carry_over(paths: Paths, fresh: Paths) -> None:
     """What an update knows is the card's, not the owner's: which keys were revoked, how far a
-    channel is, which slot waits. But the files kept for a trial hold the owner's secrets.
+    channel is, which slot waits. But the files kept for a trial hold the owner's secrets, and a
+    bundle from a stick has gigabytes: no time for them here, where the watchdog waits.
     """
+    if not paths.update.is_dir():
+        return
     target = fresh.root / SKELETON / paths.update.relative_to(paths.data)
-    if paths.update.is_dir():
-        shutil.copytree(paths.update, target, ignore=lambda _, names: {"kept"} & set(names))
+    target.mkdir(mode=0o750)
+    for name in (STATE, HISTORY, CRL_NAME, f"*-{INDEX_NAME}"):
+        for file in paths.update.glob(name):
+            shutil.copy2(file, target / file.name)
 
 
 def _away(paths: Paths, order: Order) -> None:
@@ -113,7 +120,8 @@ def _end(paths: Paths, order: Order) -> None:
         put_away(paths, paths.before_reset)
         done = replace(before, kept=False, hours=0)
     else:
-        done = Done(request=order.request, at=order.at)
+        # A file on the card that could not be removed was obeyed, whoever ordered this reset.
+        done = Done(request=order.request or before.request, at=order.at)
         if order.keep:
             done = _described(paths, replace(done, kept=True, hours=KEEP_HOURS))
         else:

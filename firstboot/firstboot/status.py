@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from appliance.bootreport import load_boot_report
+from appliance.bootreport import DataCondition, load_boot_report
 from appliance.errors import ConfigError
 from appliance.paths import Paths
 from appliance.protocol import Status
@@ -72,6 +72,8 @@ def measure_status(
             notes = (*notes, error.message)
     if settings is not None and (excess := find_excess(paths, settings)):
         notes = (*notes, excess)
+    if report.data is DataCondition.OK and report.data_detail:
+        notes = (*notes, report.data_detail)
     done = load_done(paths) if has_kept(paths) else None
     return Status(
         phase=state.phase,

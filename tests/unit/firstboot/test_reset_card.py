@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from appliance.channelindex import CRL_NAME
 from appliance.errors import ConfigError, StateError
 from appliance.paths import Paths
 from appliance.persistence import PERSISTED
@@ -135,6 +136,25 @@ def test_what_is_the_cards_stays_and_the_owners_secrets_go(paths: Paths) -> None
     secret = b"macaroon-macaroon"
     left = [one for one in paths.data.rglob("*") if one.is_file() and secret in one.read_bytes()]
     assert left == []
+
+
+def test_a_bundle_from_a_stick_is_not_carried_over(paths: Paths) -> None:
+    for name in ("bundle.raucb", "bundle.raucb.new", CRL_NAME, "stable-index.cms", "history.json"):
+        (paths.update / name).write_text(name)
+    reset(paths)
+    perform(paths)
+    left = {one.name for one in paths.update.iterdir()}
+    assert left == {"state.json", "history.json", CRL_NAME, "stable-index.cms"}
+
+
+def test_a_file_that_was_obeyed_stays_so_after_a_reset_from_a_page(paths: Paths) -> None:
+    reset(paths, request="file-1")
+    perform(paths)
+    reset(paths)
+    perform(paths)
+    done = load_done(paths)
+    assert done is not None
+    assert done.request == "file-1"
 
 
 def test_without_an_order_nothing_happens(paths: Paths) -> None:

@@ -50,7 +50,9 @@ def test_an_ordered_reset_is_done_before_the_system_starts(init: Init) -> None:
 
 def test_one_that_could_not_begin_changes_nothing(init: Init) -> None:
     (init.root / "slot/data/reset.json").touch()
-    assert run(init, program="return 3") == "said\nok|0|\n"
+    assert run(init, program="return 3") == (
+        "said\nok|0|the factory reset could not begin, and nothing was changed\n"
+    ), "the owner, who waits for an empty appliance, must be told"
 
 
 @pytest.mark.parametrize("code", [1, 127, 137])

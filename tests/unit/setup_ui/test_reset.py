@@ -50,6 +50,17 @@ def test_the_owner_types_the_word(appliance: Appliance, keep: str) -> None:
     assert appliance.host.acts[-1] == "reset"
 
 
+def test_a_reset_that_could_not_begin_is_told(appliance: Appliance) -> None:
+    appliance.report(DataCondition.OK, "the factory reset could not begin, and nothing was changed")
+    browser = signed_in(appliance)
+    for page in ("/done", "/reset"):
+        browser.get(page)
+        assert "The factory reset could not begin" in browser.text, page
+    status = appliance.agent.status() if appliance.agent else None
+    assert status is not None
+    assert any("could not begin" in note for note in status.notes)
+
+
 @pytest.mark.parametrize("confirm", ["", "erase", "yes"])
 def test_any_other_word_resets_nothing(appliance: Appliance, confirm: str) -> None:
     browser = signed_in(appliance).get("/reset")
