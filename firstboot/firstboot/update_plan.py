@@ -40,6 +40,7 @@ class Memory:
 
     ``failures`` in a row of installing ``version``; with ``is_hopeless`` the next attempt would end
     alike. ``check_failures`` in a row of asking the channel. ``why`` is what was decided last.
+    ``cancelled``: the version that the owner would not have last.
     """
 
     at: float = 0.0
@@ -52,6 +53,7 @@ class Memory:
     paused_until: float = 0.0
     aged_boot: str = ""
     aged_uptime: float = 0.0
+    cancelled: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,6 +147,10 @@ def _install(memory: Memory, facts: Facts, now: float) -> Plan | None:
     version = _wanted(memory, facts)
     if not version:
         return None
+    if version == memory.cancelled and not goes_on(memory, facts):
+        if update.stage is Stage.INSTALLED:
+            return None
+        return _rest(f"Version {version} was cancelled; a newer one is installed by itself.")
     if memory.version == version and now < memory.not_before:
         if update.stage is Stage.INSTALLED:
             return None  # what is installed may be started meanwhile

@@ -33,7 +33,7 @@ acts:
   check    ask the channel now, without waiting for a staged rollout
   install  what is offered, or the bundle of --from, into the other slot
   reboot   try what is installed now: it stays if all is well, or is undone by itself
-  cancel   forget what is, or is being, installed
+  cancel   forget what is, or is being, installed; that version does not come again by itself
   pause    do nothing by itself for --days; resume ends that
   adopt    take over what a fleet's server had RAUC install
 """
@@ -195,6 +195,8 @@ def _reboot(paths: Paths, options: argparse.Namespace) -> int:
 
 
 def _cancel(paths: Paths, options: argparse.Namespace) -> int:
+    from firstboot.update import RESULT, load_memory
+    from services.results import save_result
     from services.units import SystemdUnits
     from services.update.lock import update_lock
     from services.update.reboot import cancel
@@ -213,6 +215,8 @@ def _cancel(paths: Paths, options: argparse.Namespace) -> int:
     with update_lock(paths):
         cancel(paths, units)
         forget(paths)
+        memory = replace(load_memory(paths), cancelled=state.version)
+        save_result(paths, RESULT, memory)
     _tell(options, f"Version {state.version} is forgotten.", version=state.version)
     return 0
 

@@ -158,6 +158,21 @@ def test_what_the_owner_chose_is_given_up_for_an_older_offer_only_at_last() -> N
     assert not goes_on(note_failure(Memory(), "1.9", NOW, hopeless=True), facts)
 
 
+def test_what_the_owner_cancelled_does_not_come_again_by_itself() -> None:
+    memory = Memory(cancelled="1.1")
+    found = plan(memory, replace(FACTS, offered=OFFER), NOW)
+    assert (found.act, "cancelled" in found.why) == (Act.REST, True)
+    assert act(replace(FACTS, offered=replace(OFFER, version="1.2")), memory) is Act.INSTALL
+    by_hand = with_stage(Stage.INSTALLED, offered=OFFER, in_window=True)
+    assert act(by_hand, memory) is Act.RESTART
+    assert act(with_stage(Stage.INSTALLING, offered=OFFER), memory) is Act.INSTALL
+    failed = replace(FACTS, offered=OFFER,
+                     update=UpdateState(version="1.1", by_hand=True, error="no route"))  # fmt: skip
+    assert act(failed, memory) is Act.INSTALL
+    waits = with_stage(Stage.INSTALLED, offered=replace(OFFER, version="1.2"), in_window=True)
+    assert act(waits, Memory(cancelled="1.2")) is Act.RESTART
+
+
 def test_what_its_publisher_holds_back_is_not_started() -> None:
     held = Offered(tried_at=NOW, held="1.1 was withdrawn")
     found = plan(Memory(), with_stage(Stage.INSTALLED, offered=held, in_window=True), NOW)

@@ -85,6 +85,11 @@ def test_check_install_status_cancel(terminal: Terminal) -> None:
     assert (table["update"]["version"], table["slot"]["booted"]) == ("1.1", "A")
     assert "1.1 is forgotten" in terminal.type("cancel")
     assert terminal.state() == UpdateState()
+    file = terminal.bench.paths.settings
+    file.write_text(file.read_text().replace("automatic = false", "automatic = true"))
+    terminal.type("run")
+    assert terminal.state() == UpdateState(), "it does not come again by itself"
+    assert "1.1 was cancelled" in terminal.type()
     assert "no update to cancel" in terminal.type("cancel", code=11)
 
 
