@@ -22,7 +22,7 @@ from appliance.errors import ConfigError, HearthError
 from appliance.log import logger
 from appliance.paths import Paths
 from appliance.run import run
-from appliance.tables import parse_table, to_table
+from appliance.tables import parse_table, to_table, without_unknown
 from services.owners import ensure_directory
 
 KEPT = 5
@@ -78,7 +78,9 @@ def load_failures(paths: Paths) -> tuple[tuple[str, Failure], ...]:
     found = []
     for name in sorted(_names(paths), key=_number, reverse=True):
         try:
-            table = json.loads((paths.failures / name / REASON).read_text())
+            text = (paths.failures / name / REASON).read_text()
+            # The new version wrote it, and the old one reads it.
+            table = without_unknown(Failure, json.loads(text))
             found.append((name, parse_table(Failure, table, where=name)))
         except (OSError, ValueError, ConfigError) as error:
             logger.warning("cannot read the failure %s: %s", name, error)

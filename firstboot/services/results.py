@@ -13,7 +13,7 @@ from appliance.atomic import write_atomic
 from appliance.errors import ConfigError
 from appliance.log import logger
 from appliance.paths import Paths
-from appliance.tables import parse_table, to_table
+from appliance.tables import parse_table, to_table, without_unknown
 from services.owners import ensure_directory, find_owner
 
 T = TypeVar("T")
@@ -29,10 +29,14 @@ def save_result(paths: Paths, name: str, result: object) -> None:
 
 
 def load_result(paths: Paths, name: str, cls: type[T]) -> T | None:
-    """The last result; None when there is none, or none that this version understands."""
+    """The last result; None when there is none, or none that this version understands.
+
+    Fields of a newer version, which was rolled back since, are passed over.
+    """
     file = paths.results / f"{name}.json"
     try:
-        return parse_table(cls, json.loads(file.read_text()), where=file.name)
+        table = without_unknown(cls, json.loads(file.read_text()))
+        return parse_table(cls, table, where=file.name)
     except FileNotFoundError:
         return None
     except (OSError, ValueError, ConfigError) as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import resource
 import signal
@@ -110,3 +111,11 @@ def test_the_journal_so_far_of_a_trial(paths: Paths) -> None:
     drop_trial_log(paths)
     drop_trial_log(paths)
     assert take_trial_log(paths) == ""
+
+
+def test_the_reason_of_a_newer_version_can_be_read(paths: Paths) -> None:
+    """The new version wrote it, and the old one shows it."""
+    name = save_failure(paths, FAILURE, "")
+    file = paths.failures / name / "reason.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "moon": "full"}))
+    assert load_failures(paths) == ((name, FAILURE),)
