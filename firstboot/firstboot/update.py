@@ -21,15 +21,16 @@ from firstboot.host import SystemHost
 from firstboot.update_offer import find_source, find_wishes, offered_by_channel
 from firstboot.update_plan import (
     HOUR,
-    TOLD_AFTER,
     Act,
     Facts,
     Memory,
     Offered,
     goes_on,
+    has_given_up,
     note_failure,
     note_success,
     plan,
+    with_clock,
 )
 from services import slots
 from services.moment import read_boot_id
@@ -84,7 +85,9 @@ class Desk:
 def run_job(desk: Desk) -> Memory:
     """Act after act until there is nothing left to do now."""
     with update_lock(desk.paths):
-        memory = grow_old(desk, load_memory(desk.paths))
+        # Written back below: what was put off by a clock that was ahead must not stay so.
+        memory = with_clock(load_memory(desk.paths), desk.clock.time())
+        memory = grow_old(desk, memory)
         stick.tidy(desk.paths)
         for _ in range(MOST_ACTS):
             now = desk.clock.time()
@@ -154,10 +157,9 @@ def install(desk: Desk, wanted: Wanted) -> UpdateState:
         state = installer.install(wanted)
     except HearthError as error:
         version = load_update(desk.paths).version or wanted.version
-        hopeless = isinstance(error, HOPELESS)
-        memory = note_failure(memory, version, now, hopeless=hopeless)
-        save_result(desk.paths, RESULT, memory)
-        if memory.failures == (1 if hopeless else TOLD_AFTER):
+        failed = note_failure(memory, version, now, hopeless=isinstance(error, HOPELESS))
+        save_result(desk.paths, RESULT, failed)
+        if has_given_up(failed, version) and not has_given_up(memory, version):
             _put_on_record(desk.paths, version, error.message, now)
         raise
     save_result(desk.paths, RESULT, note_success(memory))

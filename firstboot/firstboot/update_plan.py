@@ -40,7 +40,8 @@ class Memory:
 
     ``failures`` in a row of installing ``version``; with ``is_hopeless`` the next attempt would end
     alike. ``check_failures`` in a row of asking the channel. ``why`` is what was decided last.
-    ``cancelled``: the version that the owner would not have last.
+    ``cancelled``: the version that the owner would not have last. ``paused_seconds``: for how long
+    ``paused_until`` was meant.
     """
 
     at: float = 0.0
@@ -54,6 +55,7 @@ class Memory:
     aged_boot: str = ""
     aged_uptime: float = 0.0
     cancelled: str = ""
+    paused_seconds: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -189,8 +191,7 @@ def goes_on(memory: Memory, facts: Facts) -> bool:
         return False
     if not facts.automatic or not offered:
         return True
-    has_failed = memory.version == update.version
-    if has_failed and (memory.is_hopeless or memory.failures >= TOLD_AFTER):
+    if has_given_up(memory, update.version):
         return False
     return parse_version(offered) <= parse_version(update.version)
 
@@ -248,9 +249,18 @@ def note_success(memory: Memory) -> Memory:
     return replace(memory, version="", failures=0, not_before=0.0, is_hopeless=False)
 
 
+def has_given_up(memory: Memory, version: str) -> bool:
+    """Whether installing ``version`` has failed for good, as far as this bundle goes."""
+    has_failed = memory.version == version
+    return has_failed and (memory.is_hopeless or memory.failures >= TOLD_AFTER)
+
+
 def with_clock(memory: Memory, now: float) -> Memory:
-    """No attempt is further away than it could have been put off: the clock was set back."""
-    return replace(memory, not_before=min(memory.not_before, now + DAY))
+    """Nothing is further away than it could have been put off: the clock was set back."""
+    memory = replace(memory, not_before=min(memory.not_before, now + DAY))
+    if not memory.paused_seconds:
+        return memory
+    return replace(memory, paused_until=min(memory.paused_until, now + memory.paused_seconds))
 
 
 def _rest(why: str) -> Plan:

@@ -245,11 +245,14 @@ def _pause(paths: Paths, options: argparse.Namespace) -> int:
     from services.results import save_result
     from services.update.lock import update_lock
 
-    until = time.time() + options.days * DAY if options.act == "pause" else 0.0
+    seconds = options.days * DAY if options.act == "pause" else 0.0
+    until = time.time() + seconds if seconds else 0.0
     text = f"Paused for {options.days} days." if until else "Updates go on."
     if not options.dry_run:
         with update_lock(paths):
-            save_result(paths, RESULT, replace(load_memory(paths), paused_until=until))
+            memory = load_memory(paths)
+            memory = replace(memory, paused_until=until, paused_seconds=seconds)
+            save_result(paths, RESULT, memory)
     _tell(options, text, paused_until=until)
     return 0
 

@@ -19,9 +19,9 @@ from appliance.state import Phase, State, save_state
 from appliance.update import Baseline, Outcome, Result, Stage
 from firstboot import update
 from firstboot.update_offer import offered_by_channel
-from firstboot.update_plan import DAY, HOUR
+from firstboot.update_plan import DAY, HOUR, Memory, note_failure
 from services import slots
-from services.results import load_result
+from services.results import load_result, save_result
 from services.update.channel import RESULT, CheckResult
 from services.update.install import Wanted
 from services.update.lock import update_lock
@@ -246,6 +246,27 @@ def test_five_failures_in_a_row_go_on_the_record(house: House) -> None:
         house.run(later=HOUR / 2)
     assert [one.result for one in load_history(house.paths)] == [Result.NOT_INSTALLED]
     assert 5 <= update.load_memory(house.paths).failures <= 8
+
+
+def test_what_is_hopeless_after_a_soft_failure_is_told_too(house: House) -> None:
+    house.bench.plan(error="Failed to configure nbd device")
+    house.run()
+    assert load_history(house.paths) == ()
+    house.bench.bundle(house.url("1.1"), error="signature verification failed: Verify error")
+    for _ in range(3):
+        house.run(later=DAY)
+    assert [one.result for one in load_history(house.paths)] == [Result.NOT_INSTALLED]
+
+
+def test_what_a_wrong_clock_put_off_comes_when_it_is_right(house: House) -> None:
+    ahead = NOW + 4000 * DAY
+    memory = note_failure(Memory(), "1.1", ahead, hopeless=True)
+    memory = replace(memory, paused_until=ahead + DAY / 2, paused_seconds=DAY / 2)
+    save_result(house.paths, update.RESULT, memory)
+    assert "paused" in house.run()
+    assert "tried again later" in house.run(later=DAY / 2)
+    house.run(later=DAY / 2)
+    assert house.restarts == ["restart"]
 
 
 def test_what_was_interrupted_goes_on(house: House) -> None:

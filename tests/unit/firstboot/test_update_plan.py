@@ -21,6 +21,7 @@ from firstboot.update_plan import (
     pause_after,
     plan,
     second_of_day,
+    with_clock,
 )
 
 NOW = 1_000_000_000.0
@@ -220,6 +221,14 @@ def test_a_clock_that_was_set_back_stops_nothing() -> None:
     facts = replace(FACTS, offered=OFFER)
     assert act(facts, memory) is Act.REST
     assert act(facts, replace(memory, not_before=NOW - 1)) is Act.INSTALL
+
+
+def test_a_pause_is_no_longer_than_it_was_meant() -> None:
+    """It was asked for while the clock was twelve years ahead."""
+    ahead = NOW + 12 * 365 * DAY
+    memory = Memory(paused_until=ahead + 30 * DAY, paused_seconds=30 * DAY)
+    assert with_clock(memory, NOW).paused_until == NOW + 30 * DAY
+    assert with_clock(memory, ahead + DAY) == memory
 
 
 @pytest.mark.parametrize("has_channel", [True, False])
