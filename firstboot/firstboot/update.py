@@ -45,7 +45,7 @@ from services.update.keyring import write_keyring
 from services.update.lock import update_lock
 from services.update.machine import read_machine
 from services.update.rauc import Rauc, is_url
-from services.update.reboot import Trial, is_only_on_record, is_waiting_for_restart, measure_now
+from services.update.reboot import Trial, is_only_on_record, is_waiting_for_restart
 from services.update.state import add_outcome, load_history, load_update, rolled_back, save_update
 from services.update.window import is_in
 
@@ -53,6 +53,13 @@ RESULT = "update"
 MOST_ACTS = 8  # check, install, check, restart: more than that is a mistake
 # The bundle itself, or what it is made for, is at fault: asking again soon changes nothing.
 HOPELESS = (SignatureError, ConfigError)
+
+
+def measure_now(paths: Paths) -> Baseline:
+    """All of the checks are only loaded here: most turns of the job do not come so far."""
+    from firstboot.update_health import measure_before
+
+    return measure_before(paths)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -23,6 +23,7 @@ from appliance.update import Baseline, Stage, UpdateState
 from firstboot.host import SystemHost
 from firstboot.settle import finish_commit, note_fallback
 from firstboot.status import load_facts
+from firstboot.update_health import look_at_all
 from services import slots
 from services.failures import Failure, keep_trial_log, read_journal, save_failure
 from services.health import stages
@@ -38,7 +39,7 @@ from services.health.trial import (
     plan,
     tell,
 )
-from services.health.verdict import Look, make_look, measure
+from services.health.verdict import measure
 from services.results import load_result
 from services.slots import SlotStatus
 from services.snapshots.result import RESULT, DatabaseResult
@@ -67,7 +68,7 @@ class Bench:
 
 def run_verdict(paths: Paths) -> int:
     """The unit: exit code 1 only when the restart that it asked for does not come."""
-    look: Look = make_look(paths)
+    look = look_at_all(paths)
     return pass_verdict(Bench(paths=paths, measure=lambda: measure(look)))
 
 
