@@ -7,6 +7,8 @@ from typing import Any
 
 from appliance.answers import Done, Federation, File, Rescue
 
+RESTORE_WORD = "restore"
+
 
 @dataclass(frozen=True, kw_only=True)
 class MakeRecoveryFile:
@@ -44,11 +46,24 @@ class TryAgain:
     session: str = field(repr=False)
 
 
-AftercareRequest = MakeRecoveryFile | GetFederation | StartFederationCheck | GetRescue | TryAgain
+@dataclass(frozen=True, kw_only=True)
+class RestoreDatabase:
+    """In rescue mode: restart into the version of before the update, with the database as that one
+    left it. ``confirm`` must be RESTORE_WORD: every message since is lost. Result: Done.
+    """
+
+    session: str = field(repr=False)
+    confirm: str
+
+
+AftercareRequest = (
+    MakeRecoveryFile | GetFederation | StartFederationCheck | GetRescue | TryAgain | RestoreDatabase
+)
 AFTERCARE_RESULTS: dict[type[Any], type[Any]] = {
     MakeRecoveryFile: File,
     GetFederation: Federation,
     StartFederationCheck: Done,
     GetRescue: Rescue,
     TryAgain: Done,
+    RestoreDatabase: Done,
 }

@@ -158,10 +158,16 @@ class Mishap:
 
 @dataclass(frozen=True, kw_only=True)
 class Rescue:
-    """For rescue mode's page; the newest mishap first. ``log`` is this start's own so far."""
+    """For rescue mode's page; the newest mishap first. ``log`` is this start's own so far.
+
+    ``restorable``: the program whose database, of ``restorable_at``, can be gone back to; empty
+    where there is none, or where the database still is as that one left it.
+    """
 
     mishaps: tuple[Mishap, ...] = ()
     log: str = ""
+    restorable: str = ""
+    restorable_at: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,6 +11,7 @@ from appliance.aftercare import (
     GetFederation,
     GetRescue,
     MakeRecoveryFile,
+    RestoreDatabase,
     StartFederationCheck,
     TryAgain,
 )
@@ -54,6 +55,13 @@ class Aftercare:
 
                 with self._lock:
                     try_again(self._paths)
+                    self._host.reboot()
+                return Done()
+            case RestoreDatabase():
+                from firstboot.rescue import restore_database
+
+                with self._lock:
+                    restore_database(self._paths, request.confirm)
                     self._host.reboot()
                 return Done()
             case _:

@@ -16,6 +16,7 @@ from appliance.aftercare import (
     GetFederation,
     GetRescue,
     MakeRecoveryFile,
+    RestoreDatabase,
     StartFederationCheck,
     TryAgain,
 )
@@ -225,7 +226,7 @@ class Agent:
                 return self._apply(request)
             case MakeRecoveryFile() | GetFederation() | StartFederationCheck():
                 return self._look_after(request)
-            case GetRescue() | TryAgain():
+            case GetRescue() | TryAgain() | RestoreDatabase():
                 return self._look_after(request)
             case GetUpdates() | LookForUpdate() | InstallUpdate():
                 return self._update(request)

@@ -9,14 +9,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from appliance.aftercare import RESTORE_WORD
 from appliance.answers import Mishap, Rescue
 from appliance.atomic import write_atomic
 from appliance.bootreport import DataCondition, load_boot_report
-from appliance.errors import HearthError, StateError
+from appliance.errors import FieldError, HearthError, StateError
 from appliance.log import logger
 from appliance.paths import Paths
+from appliance.settings import load_settings
 from services import slots
 from services.failures import load_failures, load_log, read_journal
+from services.snapshots.record import Snapshot, load_snapshots, load_touched, save_restoring
 
 LOG_LINES = 200
 SHOWN_CHARS = 16 * 1024  # of each log: the page is for a phone, and a reply has a limit
@@ -40,13 +43,60 @@ def show_rescue(paths: Paths) -> Rescue:
         )
         for name, failure in load_failures(paths)
     )
-    return Rescue(mishaps=mishaps, log=read_journal(lines=LOG_LINES)[-SHOWN_CHARS:])
+    snapshot = _find_restorable(paths)
+    return Rescue(
+        mishaps=mishaps,
+        log=read_journal(lines=LOG_LINES)[-SHOWN_CHARS:],
+        restorable=snapshot.identity if snapshot else "",
+        restorable_at=snapshot.at if snapshot else 0.0,
+    )
 
 
 def try_again(paths: Paths) -> None:
     """Give the slot that runs its attempts back; the caller restarts. Raises StateError."""
     require_rescue(paths)
     _give_attempts(paths)
+
+
+def restore_database(paths: Paths, confirm: str) -> None:
+    """The next start is the version that the snapshot is of, and goes back to it first; the caller
+    restarts. Raises FieldError for any other word than RESTORE_WORD, StateError, ConfigError.
+
+    The slots first: after a cut there the old version finds a database that it cannot use, and
+    this page comes again. Should that version not start at all, whichever is tried next goes back
+    to the snapshot: the owner has given up what came since.
+    """
+    require_rescue(paths)
+    snapshot = _find_restorable(paths)
+    if snapshot is None:
+        message = "There is no snapshot of the database to go back to."
+        raise StateError(message, hint="reload the page")
+    if confirm.strip().lower() != RESTORE_WORD:
+        message = f"Type the word {RESTORE_WORD!r} to confirm."
+        raise FieldError("confirm", message, hint="nothing has been changed")
+    booted = slots.booted_slot(paths)
+    if _is_of_booted(paths, snapshot):
+        _give_attempts(paths)
+    else:
+        slots.recall(paths, booted)
+        slots.try_next(paths, slots.other_slot(booted))
+    save_restoring(paths, snapshot.name)
+    logger.warning("the database goes back to how %s left it", snapshot.identity)
+
+
+def _find_restorable(paths: Paths) -> Snapshot | None:
+    snapshot = next(iter(load_snapshots(paths)), None)
+    return snapshot if snapshot and snapshot.identity != load_touched(paths) else None
+
+
+def _is_of_booted(paths: Paths, snapshot: Snapshot) -> bool:
+    from services.homeserver import find_homeserver
+    from services.snapshots.prepare import identity_of
+
+    settings = load_settings(paths.settings)
+    if settings is None:
+        return False
+    return snapshot.identity == identity_of(paths, find_homeserver(settings.server.software))
 
 
 def leave_rescue(paths: Paths) -> None:

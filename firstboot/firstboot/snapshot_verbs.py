@@ -7,6 +7,7 @@ import json
 import sys
 from collections.abc import Callable
 
+from appliance.aftercare import RESTORE_WORD
 from appliance.errors import StateError, UsageError
 from appliance.layout import MIB
 from appliance.paths import Paths
@@ -15,7 +16,7 @@ from appliance.tables import to_table
 from firstboot.privilege import require_root
 
 UNIT = "hearth-database.service"
-WORD = "restore"
+WORD = RESTORE_WORD
 
 
 def add_verbs(add: Callable[..., argparse.ArgumentParser]) -> None:

@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
+from appliance.aftercare import RestoreDatabase
 from appliance.bootreport import DataCondition
-from appliance.settings import Secrets, save_toml
-from appliance.slotstate import ATTEMPTS_PRIMARY, SlotState, newest, read_copies, write_next
+from appliance.errors import AccessError
+from appliance.settings import Device, Owner, Secrets, Server, Settings, save_toml
+from appliance.slotstate import (
+    ATTEMPTS_PRIMARY,
+    ATTEMPTS_TRY,
+    SlotState,
+    newest,
+    read_copies,
+    write_next,
+)
 from appliance.state import Phase
 from services.failures import Failure, save_failure
 from services.passwords import hash_secret
+from services.snapshots import prepare, record
 from unit.setup_ui.appliance_under_test import CODE, PASSWORD, Appliance, running_appliance
 from unit.setup_ui.browser import Browser
 
 EMPTY = SlotState(seq=0, order=("B", "A"), left={"A": 0, "B": 0}, committed="A")
+EMPTY_WRITTEN = replace(EMPTY, seq=1)
 
 
 @pytest.fixture
@@ -107,3 +120,68 @@ def test_data_that_need_help_come_first(stopped: Appliance) -> None:
 def test_outside_of_rescue_mode_there_is_no_such_page(stopped: Appliance) -> None:
     stopped.report(DataCondition.OK)
     assert Browser(stopped.app).get("/rescue-mode").path != "/rescue-mode"
+
+
+def keep_snapshot(appliance: Appliance, *, identity: str, touched: str) -> None:
+    """The database of before an update, which another program has used since."""
+    place = appliance.paths.snapshots / "one"
+    record.save_touched(appliance.paths, touched)
+    place.mkdir()
+    snapshot = record.Snapshot(name="one", identity=identity, successor=touched,
+                               form=record.Form.DUMP, at=time.time() - 7300)  # fmt: skip
+    record.save_snapshot(place, snapshot)
+
+
+def slot_state(appliance: Appliance) -> SlotState:
+    state = newest(read_copies(appliance.paths.root / "card"))
+    assert state is not None
+    return state
+
+
+def test_the_owner_goes_back_to_before_the_update(stopped: Appliance) -> None:
+    """The version that runs is the new one: the old one is in the other slot."""
+    keep_snapshot(stopped, identity="synapse 0.1", touched="synapse 99")
+    browser = signed_in(stopped)
+    assert "synapse 0.1, 2 hours ago" in browser.text
+    browser.submit(action="/rescue-mode/restore", confirm="yes")
+    assert browser.status == 422
+    assert "Nothing has been changed" in browser.error("confirm")
+    assert (slot_state(stopped), record.load_restoring(stopped.paths)) == (EMPTY_WRITTEN, "")
+    browser.submit(action="/rescue-mode/restore", confirm="Restore")
+    assert browser.path == "/restarting"
+    assert stopped.host.acts == ["reboot"]
+    assert record.load_restoring(stopped.paths) == "one"
+    state = slot_state(stopped)
+    assert (state.order, state.committed) == (("B", "A"), "A")
+    assert state.left == {"A": ATTEMPTS_PRIMARY, "B": ATTEMPTS_TRY}
+
+
+def test_where_the_old_version_runs_it_is_started_again(
+    stopped: Appliance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keep_snapshot(stopped, identity="synapse 0.1", touched="synapse 99")
+    monkeypatch.setattr(prepare, "identity_of", lambda paths, homeserver: "synapse 0.1")
+    settings = Settings(owner=Owner(name="anna"), device=Device(), server=Server(name="x.org"))
+    save_toml(settings, stopped.paths.settings, mode=0o640)
+    signed_in(stopped).submit(action="/rescue-mode/restore", confirm="restore")
+    assert record.load_restoring(stopped.paths) == "one"
+    assert slot_state(stopped).left == {"A": ATTEMPTS_PRIMARY, "B": 0}
+
+
+@pytest.mark.parametrize("touched", ["", "synapse 0.1"])
+def test_without_something_to_go_back_to_it_is_not_offered(
+    stopped: Appliance, touched: str
+) -> None:
+    if touched:
+        keep_snapshot(stopped, identity="synapse 0.1", touched=touched)
+    browser = signed_in(stopped)
+    assert {one.action for one in browser.page.forms} - {"/sign-out"} == {"/rescue-mode/again"}
+
+
+def test_a_stranger_cannot_go_back(stopped: Appliance) -> None:
+    keep_snapshot(stopped, identity="synapse 0.1", touched="synapse 99")
+    browser = Browser(stopped.app).get("/rescue-mode")
+    assert "synapse 0.1" not in browser.text
+    with pytest.raises(AccessError):
+        stopped.agent.handle(RestoreDatabase(session="none", confirm="restore"))
+    assert record.load_restoring(stopped.paths) == ""
