@@ -11,6 +11,7 @@ import gzip
 import lzma
 import tarfile
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, cast
 
@@ -21,8 +22,17 @@ from imagebuild.context import Context
 from imagebuild.packages import Package, PackageSet
 from imagebuild.sandbox import inside
 
-GENERATION = 5
+GENERATION = 6
 FIRMWARE = ("brcm/brcmfmac434", "brcm/brcmfmac43", "cypress/cyfmac434")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Member:
+    """Of a package: a file's content, or where a symbolic link leads. ``path`` has no leading ./"""
+
+    path: str
+    data: bytes = b""
+    link: str | None = None
 
 
 def ensure_kernel(context: Context, packages: PackageSet) -> Path:
@@ -66,12 +76,32 @@ def _make(context: Context, target: Path, packages: PackageSet) -> None:
         if member.endswith("/vmlinuz"):
             (boot / "vmlinuz").write_bytes(gzip.compress(data, 9, mtime=0))
     _unpack_modules(context, find_package(packages, "linux-modules-"), modules)
-    for member, data in deb_files(context, find_package(packages, "firmware-brcm80211")):
-        name = member.removeprefix("usr/lib/firmware/")
-        if name.startswith(FIRMWARE):
-            _write(target / "usr/lib/firmware" / name, data)
+    lay_firmware(deb_members(context, find_package(packages, "firmware-brcm80211")), target)
     sandbox = inside(context.tools, binds=[(target / "usr/lib/modules", "/usr/lib/modules")])
     run([*sandbox, "depmod", release])
+
+
+def lay_firmware(members: Iterable[Member], target: Path) -> None:
+    """The radios' firmware and board files, by the names that the driver asks for.
+
+    brcmfmac asks for brcm/NAME.bin and brcm/NAME.BOARD.txt. For a Pi most of these are links, into
+    cypress/ or to another board's file; links to what is not carried are left out.
+    """
+    links = []
+    for member in members:
+        name = member.path.removeprefix("usr/lib/firmware/")
+        if not name.startswith(FIRMWARE):
+            continue
+        path = target / "usr/lib/firmware" / name
+        if member.link is None:
+            _write(path, member.data)
+        else:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.symlink_to(member.link)
+            links.append(path)
+    for path in links:
+        if not path.exists():
+            path.unlink()
 
 
 def _unpack_modules(context: Context, package: Package, target: Path) -> None:
@@ -127,23 +157,37 @@ def module_depends(module: bytes) -> list[str]:
 
 
 def deb_files(context: Context, package: Package) -> Iterator[tuple[str, bytes]]:
-    """Regular files of a .deb as (path without a leading ./, content); links are resolved."""
+    """Regular files of a .deb as (path without a leading ./, content)."""
+    for member in deb_members(context, package):
+        if member.link is None:
+            yield member.path, member.data
+
+
+def deb_members(context: Context, package: Package) -> Iterator[Member]:
+    """Raises ImageError for a package that cannot be unpacked."""
     pipe = spawn(
         [*inside(context.tools, read_only=[(context.debs, "/debs")]),
          "dpkg-deb", "--fsys-tarfile", f"/debs/{package.deb}"], output=-1,
     )  # fmt: skip
     with pipe:
         assert pipe.stdout is not None
-        binary = cast("IO[bytes]", pipe.stdout.buffer)  # type: ignore[attr-defined]
-        with tarfile.open(fileobj=binary, mode="r|") as archive:
-            for member in archive:
-                if member.isreg():
-                    file = archive.extractfile(member)
-                    assert file is not None
-                    yield member.name.removeprefix("./"), file.read()
+        yield from read_members(cast("IO[bytes]", pipe.stdout.buffer))  # type: ignore[attr-defined]
         code = pipe.wait()  # before its output is closed: some of it is still to come
     if code != 0:
         raise ImageError(f"{package.deb} cannot be unpacked", hint="delete it from the cache")
+
+
+def read_members(stream: IO[bytes]) -> Iterator[Member]:
+    """Regular files and symbolic links of a tar archive that is read from a pipe."""
+    with tarfile.open(fileobj=stream, mode="r|") as archive:
+        for found in archive:
+            path = found.name.removeprefix("./")
+            if found.issym():
+                yield Member(path=path, link=found.linkname)
+            elif found.isreg():
+                file = archive.extractfile(found)
+                assert file is not None
+                yield Member(path=path, data=file.read())
 
 
 def _write(path: Path, data: bytes) -> None:
