@@ -5,6 +5,7 @@
     country = "DE"                          # which Wi-Fi channels are allowed (ISO 3166-1)
     wifi_ssid = "Our home"
     wifi_password = "as the router has it"  # left out for a network without one
+    wifi_password_kept = true               # in its place once Hearth has taken it off the card
     wifi_hidden = false
     claim_code = "seven purple kettles"     # instead of the one that Hearth makes
     ssh_key = "ssh-ed25519 AAAA... anna"    # switches SSH on, for root, with these keys only
@@ -49,6 +50,7 @@ class Preseed:
     country: str | None = None
     wifi_ssid: str | None = None
     wifi_password: str | None = field(default=None, repr=False)
+    wifi_password_kept: bool | None = None
     wifi_hidden: bool | None = None
     claim_code: str | None = field(default=None, repr=False)
     ssh_key: str | None = None

@@ -72,8 +72,9 @@ from firstboot.aftercare import Aftercare
 from firstboot.door import Door, check_text, internal_error, listen
 from firstboot.fate import Fate
 from firstboot.gate import Gate
-from firstboot.handover import forget_password, take_over
+from firstboot.handover import take_over
 from firstboot.host import Host, SystemHost
+from firstboot.kept import forget_password
 from firstboot.preseed import Checked, redact_claim_code
 from firstboot.reset_file import obey_file
 from firstboot.setup import Check, Save, Setup

@@ -14,7 +14,7 @@ from appliance.protocol import Session
 from appliance.settings import load_secrets
 from appliance.state import Phase
 from firstboot.claims import ClaimCode
-from firstboot.handover import is_preset_password
+from firstboot.kept import is_preset_password
 from firstboot.preseed import redact_claim_code
 from firstboot.sessions import Sessions
 from firstboot.status import is_clock_synchronised

@@ -30,6 +30,7 @@ from services.bootfs import MAX_BYTES, is_too_large, read_file, write_file
 from services.wifi import Wifi
 
 MAX_NOTES = 8  # the pages show them all
+MAX_LINES = 40  # of one value
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +38,7 @@ class Checked:
     """The usable part of what lay on the card, and a note for each part that is not.
 
     ``ssh_keys`` None: nothing is said of them. ``wifi.key`` is empty for an open network, and where
-    an earlier start has taken the password over.
+    an earlier start has taken the password over (``wifi_password_kept``).
     """
 
     claim_code: str | None = field(default=None, repr=False)
@@ -46,6 +47,7 @@ class Checked:
     hostname: str | None = None
     country: str | None = None
     wifi: Wifi | None = None
+    wifi_password_kept: bool = False
     notes: tuple[str, ...] = ()
 
 
@@ -73,6 +75,7 @@ def parse_preseed(text: str) -> Checked:
         country=_kept(check_country, preseed.country, notes),
         ssh_keys=_ssh_keys(preseed, notes),
         wifi=_wifi(preseed, notes),
+        wifi_password_kept=bool(preseed.wifi_password_kept),
         notes=_first(notes),
     )
 
@@ -129,23 +132,64 @@ def _note(error: HearthError) -> str:
     return f"{error.message} ({error.hint})" if error.hint else error.message
 
 
-def redact_claim_code(paths: Paths) -> None:
-    """After the claim: the preset code leaves the card, everything else in the file stays."""
-    redact(paths, "claim_code")
+def redact_claim_code(paths: Paths) -> tuple[str, ...]:
+    """After the claim: the preset code leaves the card, everything else in the file stays.
+
+    Both return a note where that cannot be done.
+    """
+    return _redact(paths, "claim_code", "")
 
 
-def redact(paths: Paths, key: str) -> None:
-    """Replace the line of a secret that is not needed there any more by a comment."""
+def redact_wifi_password(paths: Paths) -> tuple[str, ...]:
+    """It is kept by now. What stands there instead keeps the network from becoming an open one
+    when what was kept is lost."""
+    return _redact(paths, "wifi_password", "wifi_password_kept = true")
+
+
+def _redact(paths: Paths, key: str, instead: str) -> tuple[str, ...]:
     text = read_file(paths, PRESEED_FILE)
-    line = re.compile(rf"^[ \t]*{key}[ \t]*=.*$", re.MULTILINE)
-    if text is None or not line.search(text):
-        return
-    redacted = line.sub(f"# {key} was used, and Hearth has removed it", text)
+    if text is None or key not in text:
+        return ()
+    comment = f"# {key} was used, and Hearth has removed it"
     try:
-        tomllib.loads(redacted)
+        redacted = without_key(text, key, f"{comment}\n{instead}" if instead else comment)
         write_file(paths, PRESEED_FILE, redacted, wipe=True)
-    except tomllib.TOMLDecodeError:
-        # A value over several lines: rather an old secret on the card than an owner's file broken.
-        logger.warning("the used %s stays in %s", key, PRESEED_FILE)
-    except StateError as error:
-        logger.warning("the used %s stays in %s: %s", key, PRESEED_FILE, error.message)
+    except (ConfigError, StateError) as error:
+        note = f"the used {key} stays in {PRESEED_FILE} on the card: {error.message}"
+        logger.warning("%s", note)
+        return (note,)
+    return ()
+
+
+def without_key(text: str, key: str, instead: str) -> str:
+    """hearth.toml with other lines in ``key``'s place. Raises ConfigError where that would change
+    anything else: rather an old secret on the card than an owner's file broken.
+
+    A value may go over several lines: where it ends is where tomllib can read it.
+    """
+    try:
+        table = tomllib.loads(text)
+        if key not in table:
+            return text
+        added = tomllib.loads(instead)
+        for name in added.keys() & table.keys():
+            text = without_key(text, name, "")
+        expected = {name: value for name, value in table.items() if name != key} | added
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"the file cannot be read: {error}") from error
+    lines = text.split("\n")
+    begin = re.compile(rf"[ \t]*(?P<quote>[\"']?){key}(?P=quote)[ \t]*=")
+    for start in (number for number, line in enumerate(lines) if begin.match(line)):
+        for end in range(start + 1, min(start + MAX_LINES, len(lines)) + 1):
+            attempt = "\n".join([*lines[:start], *([instead] if instead else []), *lines[end:]])
+            statement = "\n".join(lines[start:end])
+            if _reads_as(statement, {key: table[key]}) and _reads_as(attempt, expected):
+                return attempt
+    raise ConfigError("it is written in a way that Hearth cannot remove")
+
+
+def _reads_as(text: str, expected: dict[str, Any]) -> bool:
+    try:
+        return tomllib.loads(text) == expected
+    except (ValueError, RecursionError):
+        return False

@@ -12,7 +12,7 @@ from appliance.paths import Paths
 from appliance.protocol import Status
 from appliance.settings import Settings, load_settings
 from appliance.state import Phase, load_state
-from firstboot.handover import load_kept
+from firstboot.kept import load_kept
 from firstboot.outside import outside_facts
 from services.names import public_names
 from services.network import local_addresses

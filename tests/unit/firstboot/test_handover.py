@@ -17,8 +17,9 @@ from appliance.protocol import Claim, GetDraft, GetStatus
 from appliance.state import Phase, State, save_state
 from firstboot.cli import run_verb
 from firstboot.cloudinit import read_values
-from firstboot.handover import load_kept, put_into_effect, take_over
+from firstboot.handover import put_into_effect, take_over
 from firstboot.imager import FILES, Left, read_left
+from firstboot.kept import Kept, carry_network, load_kept, save_kept
 from services.wifi import Wifi
 from unit.firstboot import imager_files as files
 from unit.firstboot.machine import Machine
@@ -42,6 +43,10 @@ class PowerCutError(BaseException):
 def put(paths: Paths, found: dict[str, str]) -> None:
     for name, text in found.items():
         (paths.bootfs / name).write_text(text)
+
+
+def card_text(machine: Machine) -> str:
+    return (machine.paths.bootfs / "hearth.toml").read_text()
 
 
 def bootfs_bytes(paths: Paths) -> bytes:
@@ -145,7 +150,7 @@ def test_hearth_toml_counts_more_and_loses_its_password(machine: Machine) -> Non
         assert preseed.country == "AT"
         assert preseed.wifi == Wifi(ssid=b"Hut".hex(), key="eight letters")
         assert preseed.ssh_keys == (files.KEY,)
-    text = (machine.paths.bootfs / "hearth.toml").read_text()
+    text = card_text(machine)
     assert 'wifi_ssid = "Hut"\n# wifi_password was used' in text
     assert b"eight letters" not in bootfs_bytes(machine.paths)
 
@@ -158,6 +163,56 @@ def test_an_owner_changes_the_card_later(machine: Machine) -> None:
     assert preseed.wifi == Wifi(ssid="Café".encode().hex())  # an open one, not Hut's password
     assert preseed.ssh_keys == ()
     assert preseed.hostname == "loft"
+
+
+def test_a_password_that_was_taken_off_the_card_never_makes_an_open_network(
+    machine: Machine,
+) -> None:
+    """As after a factory reset, or where the data are lost: anybody can put up that name."""
+    machine.preseed(OWN)
+    machine.boot()
+    machine.paths.preseed.unlink()
+    preseed = machine.boot().preseed
+    assert preseed.wifi is None
+    assert preseed.country == "AT"
+    assert "the password of the Wi-Fi network 'Hut' is not here any more" in preseed.notes[0]
+    put_into_effect(machine.paths, machine.host, preseed)
+    assert "wifi" not in machine.host.acts
+    machine.preseed(f'{card_text(machine)}wifi_password = "nine letters"\n')  # as the note says
+    for _ in range(2):
+        preseed = machine.boot().preseed
+        assert preseed.wifi == Wifi(ssid=b"Hut".hex(), key="nine letters")
+        assert preseed.notes == ()
+    assert card_text(machine).count("wifi_password_kept = true") == 1
+
+
+@pytest.mark.parametrize("data", list(DataCondition))
+def test_no_open_network_whatever_the_data_are(tmp_path: Path, data: DataCondition) -> None:
+    machine = Machine(tmp_path, data=data)
+    machine.preseed('wifi_ssid = "Hut"\nwifi_password_kept = true\n')
+    preseed = machine.boot().preseed
+    assert preseed.wifi is None
+    assert "write wifi_password into the file again" in preseed.notes[0]
+
+
+def test_the_network_goes_over_a_factory_reset_and_nothing_else(machine: Machine) -> None:
+    put(machine.paths, SOURCES["toml"])
+    machine.boot()
+    fresh = machine.paths.data / "fresh/hearth"
+    fresh.mkdir(parents=True)
+    carry_network(machine.paths, fresh)
+    machine.paths.preseed.unlink()
+    (fresh / "preseed.toml").rename(machine.paths.preseed)
+    assert machine.paths.preseed.stat().st_mode & 0o777 == 0o600
+    assert load_kept(machine.paths) == Kept(country="DE", wifi=EXPECTED.wifi)
+
+
+def test_without_a_network_a_reset_carries_nothing(machine: Machine) -> None:
+    save_kept(machine.paths, Kept(hostname="attic", country="DE"))
+    fresh = machine.paths.data / "fresh/hearth"
+    fresh.mkdir(parents=True)
+    carry_network(machine.paths, fresh)
+    assert list(fresh.iterdir()) == []
 
 
 def test_a_key_that_is_taken_off_hearth_toml_opens_nothing(machine: Machine) -> None:

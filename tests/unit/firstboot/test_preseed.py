@@ -93,8 +93,48 @@ def test_a_file_from_notepad(machine: Machine) -> None:
     assert machine.ask(GetDraft(session=session)).timezone == "Europe/Berlin"
 
 
-def test_redacting_leaves_a_file_alone_that_it_would_break(machine: Machine) -> None:
-    text = 'claim_code = """\nseven purple\nkettles"""\ntimezone = "UTC"\n'
+@pytest.mark.parametrize(
+    "statement",
+    [
+        'claim_code = "seven purple kettles"',
+        "  claim_code='seven purple kettles'  # mine",
+        '"claim_code" = "seven purple kettles"',
+        "'claim_code' = \"seven purple kettles\"",
+        'claim_code = """\nseven purple\nkettles"""',
+        'claim_code = """seven \\\n\n  purple kettles"""',
+        "claim_code = '''\nseven purple\n# = kettles'''",
+    ],
+)
+def test_a_used_secret_leaves_the_card_however_it_is_written(
+    machine: Machine, statement: str
+) -> None:
+    machine.preseed(f'timezone = "UTC"\n{statement}\nhostname = "attic"\n')
+    assert redact_claim_code(machine.paths) == ()
+    text = (machine.paths.bootfs / "hearth.toml").read_text()
+    assert text == (
+        'timezone = "UTC"\n# claim_code was used, and Hearth has removed it\nhostname = "attic"\n'
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ('"claim\\u005fcode" = "seven purple kettles"\n# claim_code', "written in a way"),
+        ('claim_code = "seven purple kettles', "cannot be read"),
+    ],
+)
+def test_a_secret_that_stays_becomes_a_note(machine: Machine, text: str, why: str) -> None:
     machine.preseed(text)
-    redact_claim_code(machine.paths)
+    [note] = redact_claim_code(machine.paths)
+    assert "the used claim_code stays in hearth.toml" in note
+    assert why in note
     assert (machine.paths.bootfs / "hearth.toml").read_text() == text
+
+
+def test_the_text_of_another_value_is_no_statement(machine: Machine) -> None:
+    other = 'ssh_key = """\nclaim_code = x\n"""\n'
+    machine.preseed(f'{other}claim_code = "seven purple kettles"\n')
+    redact_claim_code(machine.paths)
+    text = (machine.paths.bootfs / "hearth.toml").read_text()
+    assert text.startswith(other)
+    assert "kettles" not in text
