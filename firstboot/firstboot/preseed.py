@@ -67,6 +67,7 @@ def parse_preseed(text: str) -> Checked:
         hint = 'each line looks like: timezone = "Europe/Berlin", with straight quotes'
         return Checked(notes=(f"{PRESEED_FILE} is not used: {error} ({hint})",))
     notes: list[str] = []
+    _quote_digits(table, text)
     preseed = _known_part(table, notes)
     return Checked(
         claim_code=_kept(check_preset_code, preseed.claim_code, notes),
@@ -74,7 +75,7 @@ def parse_preseed(text: str) -> Checked:
         hostname=_kept(check_host_name, preseed.hostname, notes),
         country=_kept(check_country, preseed.country, notes),
         ssh_keys=_ssh_keys(preseed, notes),
-        wifi=_wifi(preseed, notes),
+        wifi=_wifi(preseed, table, notes),
         wifi_password_kept=bool(preseed.wifi_password_kept),
         notes=_first(notes),
     )
@@ -87,11 +88,28 @@ def _ssh_keys(preseed: Preseed, notes: list[str]) -> tuple[str, ...] | None:
     return tuple(key for key in (_kept(check_ssh_key, key, notes) for key in keys) if key)
 
 
-def _wifi(preseed: Preseed, notes: list[str]) -> Wifi | None:
-    """With a password that cannot be one it is no network at all, rather than an open one."""
+def _quote_digits(table: dict[str, Any], text: str) -> None:
+    """A password of digits may lack its quotes, where TOML's number is what was typed."""
+    value = table.get("wifi_password")
+    if type(value) is int and re.search(rf"=[ \t]*{value}[ \t]*$", text, re.MULTILINE):
+        table["wifi_password"] = str(value)
+
+
+def _wifi(preseed: Preseed, table: dict[str, Any], notes: list[str]) -> Wifi | None:
+    """With a password that cannot be one it is no network at all, rather than an open one; nor
+    without a password where a key that is not known may be a misspelt one."""
     name = _kept(check_wifi_name, preseed.wifi_ssid, notes)
     password = _kept(check_wifi_password, preseed.wifi_password, notes)
-    if name is None or (preseed.wifi_password is not None and password is None):
+    if "wifi_password" in table and (name is None or password is None):
+        why = "" if "wifi_ssid" in table else ": there is no wifi_ssid"
+        notes.append(f"{PRESEED_FILE}: wifi_password stays on the card and is not used{why}")
+        return None
+    if name is None:
+        return None
+    unknown = table.keys() - {item.name for item in fields(Preseed)}
+    if password is None and unknown:
+        notes.append(f"{PRESEED_FILE}: the Wi-Fi network {name!r} is not joined: it has no "
+                     f"wifi_password, and {min(unknown)[:40]!r} may be meant for it")  # fmt: skip
         return None
     hidden = bool(preseed.wifi_hidden)
     return Wifi(ssid=name.encode().hex(), key=password or "", hidden=hidden)

@@ -6,6 +6,7 @@ import pytest
 
 from appliance.protocol import GetDraft
 from firstboot.preseed import parse_preseed, redact_claim_code
+from services.wifi import Wifi
 from unit.firstboot.machine import Machine
 
 
@@ -138,3 +139,49 @@ def test_the_text_of_another_value_is_no_statement(machine: Machine) -> None:
     text = (machine.paths.bootfs / "hearth.toml").read_text()
     assert text.startswith(other)
     assert "kettles" not in text
+
+
+def wifi_of(text: str) -> tuple[Wifi | None, str]:
+    """What the file says of the network "Hut", and what the owner is told."""
+    found = parse_preseed(f'wifi_ssid = "Hut"\n{text}\n')
+    return found.wifi, "\n".join(found.notes)
+
+
+@pytest.mark.parametrize("number", ["12345678", "98765432109876543210"])
+def test_a_wifi_password_of_digits_may_lack_its_quotes(number: str) -> None:
+    assert wifi_of(f"wifi_password = {number}") == (Wifi(ssid=b"Hut".hex(), key=number), "")
+
+
+@pytest.mark.parametrize("value", ["12_345_678", "+12345678", "0x12345678", "12345678.5", "true",
+                                   "['eight letters']", "12345678 # 9", "1234567"])  # fmt: skip
+def test_a_wifi_password_of_another_kind_is_no_open_network(value: str) -> None:
+    wifi, notes = wifi_of(f"wifi_password = {value}")
+    assert wifi is None
+    assert "wifi_password stays on the card and is not used" in notes
+    assert "12345678" not in notes
+    assert "eight letters" not in notes
+
+
+@pytest.mark.parametrize("key", ["wifi_pasword", "wifi_key", "password", "wpa_passphrase"])
+def test_a_misspelt_password_is_no_open_network(key: str) -> None:
+    wifi, notes = wifi_of(f'{key} = "eight letters"')
+    assert wifi is None
+    assert f"{key!r} may be meant for it" in notes
+    assert "eight letters" not in notes
+    wifi, _ = wifi_of(f'{key} = "nine letters"\nwifi_password = "eight letters"')
+    assert wifi == Wifi(ssid=b"Hut".hex(), key="eight letters")
+
+
+def test_a_network_without_a_password_is_an_open_one() -> None:
+    assert wifi_of("") == (Wifi(ssid=b"Hut".hex()), "")
+
+
+def test_a_password_without_a_usable_name_stays_on_the_card_with_a_note(machine: Machine) -> None:
+    secret = 'wifi_password = "eight letters"\n'
+    for name, why in (("", "there is no wifi_ssid"), (f'wifi_ssid = "{"x" * 33}"\n', "bytes")):
+        machine.preseed(name + secret)
+        preseed = machine.boot().preseed
+        assert preseed.wifi is None
+        assert why in "\n".join(preseed.notes)
+        assert "wifi_password stays on the card" in "\n".join(preseed.notes)
+        assert secret in (machine.paths.bootfs / "hearth.toml").read_text()
