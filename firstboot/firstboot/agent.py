@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import assert_never
 
 from appliance.aftercare import (
@@ -134,6 +135,8 @@ class Agent:
             self.gate.claim_code.prepare(self.preseed.claim_code)
         else:
             forget_password(self.paths)
+            notes = (*self.preseed.notes, *redact_claim_code(self.paths))
+            self.preseed = replace(self.preseed, notes=notes)
         self.settle()
         self._go_on()
         self._prepared.set()

@@ -5,6 +5,7 @@ import base64
 import pytest
 
 from appliance.protocol import GetDraft
+from appliance.state import Phase, State, save_state
 from firstboot.preseed import parse_preseed, redact_claim_code
 from services.wifi import Wifi
 from unit.firstboot.machine import Machine
@@ -185,3 +186,15 @@ def test_a_password_without_a_usable_name_stays_on_the_card_with_a_note(machine:
         assert why in "\n".join(preseed.notes)
         assert "wifi_password stays on the card" in "\n".join(preseed.notes)
         assert secret in (machine.paths.bootfs / "hearth.toml").read_text()
+
+
+def test_a_code_that_could_not_be_removed_is_tried_again_and_told(machine: Machine) -> None:
+    odd = '"claim\\u005fcode" = "seven purple kettles"  # my claim_code\n'
+    machine.preseed(odd)
+    machine.boot()
+    machine.claim()
+    save_state(State(phase=Phase.READY), machine.paths.state)
+    assert any("the used claim_code stays" in note for note in machine.boot().preseed.notes)
+    machine.preseed('claim_code = "seven purple kettles"\n')
+    assert machine.boot().preseed.notes == ()
+    assert "kettles" not in (machine.paths.bootfs / "hearth.toml").read_text()
