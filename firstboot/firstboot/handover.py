@@ -20,13 +20,14 @@ from firstboot.host import Host
 from firstboot.imager import FILES, Left, has_files, read_left
 from firstboot.kept import Kept, load_kept, merge, merge_left, save_kept
 from firstboot.preseed import Checked, load_preseed, redact_wifi_password
-from services.bootfs import wipe_file
+from services.bootfs import finish_write, wipe_file
 from services.ssh import enable_ssh
 from services.wifi import Wifi, write_wifi
 
 
 def take_over(paths: Paths) -> Checked:
     """At the agent's start: what counts from now on. Never raises for what stands on the card."""
+    unfinished = _finish_write(paths)
     own = load_preseed(paths)
     if load_boot_report(paths.boot_report).data is not DataCondition.OK:
         # There is no place to keep anything yet.
@@ -39,7 +40,7 @@ def take_over(paths: Paths) -> Checked:
     kept = merge(kept, replace(own, wifi=wifi))
     if kept != before:
         save_kept(paths, kept)
-    notes = (*own.notes, *lost, *notes, *_remove_files(paths))
+    notes = (*own.notes, *lost, *notes, *unfinished, *_remove_files(paths))
     # Last: while Imager's Wi-Fi is still found, this one must be found whole as well.
     if own.wifi is not None and own.wifi.key:
         notes = (*notes, *redact_wifi_password(paths))
@@ -69,6 +70,14 @@ def _own_wifi(own: Checked, kept: Kept) -> tuple[Wifi | None, tuple[str, ...]]:
     note = (f"{PRESEED_FILE}: the password of the Wi-Fi network {own.wifi.name!r} is not here any "
             "more: write wifi_password into the file again")  # fmt: skip
     return None, (note,)
+
+
+def _finish_write(paths: Paths) -> tuple[str, ...]:
+    try:
+        finish_write(paths, PRESEED_FILE)
+    except StateError as error:
+        return (f"a used secret may still be in {PRESEED_FILE} on the card: {error.message}",)
+    return ()
 
 
 def _remove_files(paths: Paths) -> tuple[str, ...]:

@@ -29,20 +29,38 @@ _writing = threading.Lock()
 def write_file(paths: Paths, name: str, text: str, *, wipe: bool = False) -> None:
     """Replace a file on bootfs. Raises StateError when bootfs cannot be written.
 
-    With ``wipe`` the old content is overwritten as well: a replaced file's clusters keep it.
+    With ``wipe`` the old content is overwritten as well, before its clusters are given up: in free
+    ones nothing finds it any more. Until that is done the new content is in a file beside it, for
+    ``finish_write`` to go on from after a power cut.
     """
     target = paths.bootfs / name
     if read_file(paths, name) == text:
         return
     with _writable(paths):
-        old = target.open("r+b") if wipe and target.exists() else None
-        try:
+        if wipe and target.exists():
+            write_atomic(_beside(target), text)
+            _move_in(target)
+        else:
             write_atomic(target, text)
-            if old is not None:
-                _overwrite(old)
-        finally:
-            if old is not None:
-                old.close()
+
+
+def finish_write(paths: Paths, name: str) -> None:
+    """Nothing, but after a power cut in ``write_file`` with ``wipe``. Raises StateError."""
+    if _beside(paths.bootfs / name).exists():
+        with _writable(paths):
+            _move_in(paths.bootfs / name)
+
+
+def _beside(target: Path) -> Path:
+    return target.with_name(f"{target.name}.new")
+
+
+def _move_in(target: Path) -> None:
+    if target.exists():
+        with target.open("r+b") as old:
+            _overwrite(old)
+    _beside(target).replace(target)
+    fsync_directory(target.parent)
 
 
 def remove_file(paths: Paths, name: str) -> None:
@@ -81,8 +99,10 @@ def read_file(paths: Paths, name: str) -> str | None:
     """The text, or None where there is none. Editors on Windows may put a byte order mark first."""
     if is_too_large(paths, name):
         return None
+    target = paths.bootfs / name
+    whole = _beside(target)  # after a power cut: what it replaces may be zeros by now
     try:
-        text = (paths.bootfs / name).read_text(encoding="utf-8-sig", errors="replace")
+        text = (whole if whole.exists() else target).read_text("utf-8-sig", errors="replace")
     except OSError:
         return None
     return text if text.strip("\0") or not text else None

@@ -8,7 +8,7 @@ import pytest
 from appliance.errors import StateError
 from appliance.paths import Paths
 from appliance.run import run
-from services.bootfs import read_file, remove_file, write_file
+from services.bootfs import finish_write, read_file, remove_file, write_file
 
 needs_root = pytest.mark.skipif(os.getuid() != 0, reason="mounts need root")
 
@@ -59,3 +59,17 @@ def test_it_is_writable_only_for_the_moment(paths: Paths) -> None:
         assert is_read_only(paths.bootfs)
     finally:
         run(["umount", paths.bootfs])
+
+
+def test_a_cut_after_the_new_file_is_whole_is_made_good(paths: Paths) -> None:
+    old = paths.bootfs / "a.toml"
+    old.write_bytes(b"secret"[:3] + bytes(3))  # the overwriting was cut
+    (paths.bootfs / "clusters").hardlink_to(old)
+    (paths.bootfs / "a.toml.new").write_text("new\n")
+    assert read_file(paths, "a.toml") == "new\n"
+    finish_write(paths, "a.toml")
+    assert read_file(paths, "a.toml") == "new\n"
+    assert (paths.bootfs / "clusters").read_bytes() == bytes(6)
+    assert not (paths.bootfs / "a.toml.new").exists()
+    finish_write(paths, "a.toml")
+    assert old.read_text() == "new\n"
