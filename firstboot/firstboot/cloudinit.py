@@ -1,8 +1,8 @@
 """The cloud-init files that Raspberry Pi Imager writes, without cloud-init and without YAML.
 
-Imager makes them line by line (its src/customization_generator.cpp, 2.0.11), always in the same
-block style; so reading lines by their indentation gives every value that we want. What is written
-otherwise, by hand perhaps, is passed over.
+Imager makes them line by line (its src/customization_generator.cpp, 1.8 to 2.0.11), always in the
+same block style; so reading lines by their indentation gives every value that we want. What is
+written otherwise, by hand perhaps, is passed over with all that stands below it.
 """
 
 from __future__ import annotations
@@ -11,17 +11,24 @@ import re
 from collections.abc import Iterator
 
 # `key: value`, `"key": value`, `- value`; all else (flow lists, literal text) is nothing to us.
-ENTRY = re.compile(r'(?P<key>"(?:[^"\\]|\\.)*"|[A-Za-z0-9_.-]+):(?:[ \t]+(?P<value>.*))?')
+QUOTED = r'"(?:[^"\\]|\\.)*"|' + r"'(?:[^']|'')*'"
+ENTRY = re.compile(rf"(?P<key>{QUOTED}|[A-Za-z0-9_.-]+):(?:[ \t]+(?P<value>.*))?")
 ITEM = re.compile(r"-[ \t]+(?P<value>.*)")
-ESCAPE = re.compile(r"\\(x[0-9a-fA-F]{2}|.)")
+COMMENT = re.compile(r"[ \t]+#.*")
+WHOLE = re.compile(rf"(?P<text>{QUOTED})(?:{COMMENT.pattern})?")
+# A character in quotes, or the bytes of one: Imager escapes each byte beyond ASCII for itself.
+ESCAPED_BYTES = re.compile(r"(?:\\x[0-9a-fA-F]{2})+|\\.")
 ESCAPED = {"n": "\n", "r": "\r", "t": "\t", "b": "\b", "f": "\f", "0": "\0"}
 
 Path = tuple[str, ...]
 
 
 def read_values(text: str) -> Iterator[tuple[Path, str]]:
-    """Each scalar with the keys that lead to it; items of a list have the list's path."""
-    stack: list[tuple[int, str]] = []
+    """Each scalar with the keys that lead to it; items of a list have the list's path.
+
+    Bytes that are no UTF-8 come as lone surrogates (PEP 383).
+    """
+    stack: list[tuple[int, str | None]] = []  # None: a line that could not be read
     for line in text.splitlines():
         content = line.strip()
         if not content or content.startswith("#"):
@@ -31,23 +38,30 @@ def read_values(text: str) -> Iterator[tuple[Path, str]]:
         # An item may stand below its key at the key's own depth (YAML 1.2.2, section 8.2.1).
         while stack and (stack[-1][0] > depth if item else stack[-1][0] >= depth):
             stack.pop()
-        path = tuple(key for _, key in stack)
-        if item:
-            yield path, unquote(item["value"])
-        elif entry := ENTRY.fullmatch(content):
-            key = unquote(entry["key"])
-            stack.append((depth, key))
-            yield (*path, key), unquote(entry["value"] or "")
+        entry = None if item else ENTRY.fullmatch(content)
+        if not item:
+            stack.append((depth, unquote(entry["key"]) if entry else None))
+        path = tuple(key for _, key in stack if key is not None)
+        if len(path) == len(stack):
+            found = item or entry
+            assert found is not None
+            yield path, unquote(found["value"] or "")
 
 
 def unquote(text: str) -> str:
-    """A scalar's text; in quotes with its escapes. Bytes of a Wi-Fi name come as ``\\xHH``."""
+    """A scalar's text, without a comment behind it; in quotes with its escapes."""
     text = text.strip()
-    if len(text) < 2 or text[0] != '"' or text[-1] != '"':  # noqa: PLR2004 - two quotes
-        return text
+    whole = WHOLE.fullmatch(text)
+    if whole is None:
+        return COMMENT.sub("", text)
+    quoted = whole["text"]
+    if quoted[0] == "'":
+        return quoted[1:-1].replace("''", "'")
 
     def plain(found: re.Match[str]) -> str:
-        said = found[1]
-        return chr(int(said[1:], 16)) if len(said) > 1 else ESCAPED.get(said, said)
+        said = found[0]
+        if said.startswith(r"\x"):
+            return bytes.fromhex(said.replace(r"\x", "")).decode("utf-8", "surrogateescape")
+        return ESCAPED.get(said[1], said[1])
 
-    return ESCAPE.sub(plain, text[1:-1])
+    return ESCAPED_BYTES.sub(plain, quoted[1:-1])

@@ -40,7 +40,7 @@ def take_over(paths: Paths) -> Checked:
     kept = merge(kept, replace(own, wifi=wifi))
     if kept != before:
         save_kept(paths, kept)
-    notes = (*own.notes, *lost, *notes, *unfinished, *_remove_files(paths))
+    notes = (*own.notes, *lost, *notes, *unfinished, *_remove_files(paths, left))
     # Last: while Imager's Wi-Fi is still found, this one must be found whole as well.
     if own.wifi is not None and own.wifi.key:
         notes = (*notes, *redact_wifi_password(paths))
@@ -80,10 +80,11 @@ def _finish_write(paths: Paths) -> tuple[str, ...]:
     return ()
 
 
-def _remove_files(paths: Paths) -> tuple[str, ...]:
+def _remove_files(paths: Paths, left: Left) -> tuple[str, ...]:
     try:
         for name in FILES:
-            wipe_file(paths, name)
+            if name not in left.unused:
+                wipe_file(paths, name)
     except StateError as error:
         return (f"what Raspberry Pi Imager left stays on the card: {error.message}",)
     return ()

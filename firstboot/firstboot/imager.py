@@ -4,14 +4,15 @@
     user-data, network-config   init_format "cloudinit", before; meta-data has nothing for us
 
 Only the values named here are read; nothing is executed, no package installed, no user made. The
-password, which Imager has hashed, serves as a claim. Sources: Imager's
+password, which Imager has hashed, serves as a claim. A file that gives nothing, written by hand
+perhaps, stays on the card with a note. Sources: Imager's
 src/customization_generator.cpp, and rpi-preseed's schema/rpi-preseed.schema.
 """
 
 from __future__ import annotations
 
 import tomllib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from appliance.errors import ConfigError, FieldError
@@ -26,7 +27,7 @@ from appliance.preseed import (
 )
 from appliance.validate import check_timezone
 from firstboot.cloudinit import read_values
-from services.bootfs import read_file
+from services.bootfs import is_too_large, read_file
 from services.crypt import is_hash
 from services.passwords import hash_secret
 from services.wifi import Wifi
@@ -36,12 +37,23 @@ USER_DATA, NETWORK = "user-data", "network-config"
 FILES = (TOML, USER_DATA, NETWORK, "meta-data")
 # Sections that are of use to us, or that promise nothing to anybody.
 KNOWN = {"config_version", "system", "user", "ssh", "wlan", "locale"}
-ACCESS_POINTS = ("network", "wifis", "wlan0", "access-points")
+ACCESS_POINTS = ("wifis", "wlan0", "access-points")
+# Imager 1.8 to 2.0.8 makes a list of users and leaves the outermost key of the network out.
+USER_LIST, OUTERMOST = "users", "network"
+# What Imager writes into these files also where nothing was set that is of use to us.
+PADDING = {
+    USER_DATA: {"manage_resolv_conf", "manage_etc_hosts", "packages", "apt", "keyboard",
+                "enable_ssh", "ssh_pwauth", "rpi"},
+    NETWORK: {"version", "renderer", "ethernets"},
+}  # fmt: skip
+
+Values = dict[tuple[str, ...], list[str]]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Left:
-    """The usable part; ``password`` is a hash of crypt(3)'s or ours."""
+    """The usable part; ``password`` is a hash of crypt(3)'s or ours. ``unused``: files in which
+    nothing was of use, though there is something in them."""
 
     hostname: str | None = None
     timezone: str | None = None
@@ -49,6 +61,7 @@ class Left:
     ssh_keys: tuple[str, ...] | None = None
     password: str | None = field(default=None, repr=False)
     wifi: Wifi | None = None
+    unused: tuple[str, ...] = ()
 
 
 def has_files(paths: Paths) -> bool:
@@ -58,13 +71,41 @@ def has_files(paths: Paths) -> bool:
 def read_left(paths: Paths) -> tuple[Left, tuple[str, ...]]:
     """With notes for the owner about what is not used. Never raises for what stands there."""
     reader = _Reader()
+    unused: list[str] = []
     if (text := read_file(paths, TOML)) is not None:
-        return reader.read_toml(text), tuple(reader.notes)
-    values: dict[tuple[str, ...], list[str]] = {}
-    for name in (USER_DATA, NETWORK):
-        for path, value in read_values(read_file(paths, name) or ""):
-            values.setdefault(path, []).append(value)
-    return reader.read_cloud(values), tuple(reader.notes)
+        left = reader.read_toml(text)
+        if left == Left() and reader.notes:
+            unused = [TOML]
+    else:
+        found = {name: _values(paths, name) for name in (USER_DATA, NETWORK)}
+        left = reader.read_cloud(found[USER_DATA] | found[NETWORK])
+        if left == Left(country=left.country, wifi=left.wifi):
+            unused += _if_it_says_something(paths, USER_DATA, found[USER_DATA])
+        if left.wifi is None:
+            unused += _if_it_says_something(paths, NETWORK, found[NETWORK])
+    for name in unused:
+        reader.notes.append(f"{name} stays on the card: Hearth could not use what is in it")
+    return replace(left, unused=tuple(unused)), tuple(reader.notes)
+
+
+def _values(paths: Paths, name: str) -> Values:
+    values: Values = {}
+    for path, value in read_values(read_file(paths, name) or ""):
+        if path[0] in (OUTERMOST, USER_LIST):
+            path = ("user", *path[1:]) if path[0] == USER_LIST else path[1:]
+        values.setdefault(path, []).append(value)
+    return values
+
+
+def _if_it_says_something(paths: Paths, name: str, values: Values) -> list[str]:
+    """The name of a file that is more than a comment, and more than what is always there."""
+    text = read_file(paths, name)
+    if text is None:
+        return [name] if is_too_large(paths, name) else []
+    if values:
+        return [name] if {path[0] for path in values if path} - PADDING[name] else []
+    lines = (line.strip() for line in text.splitlines())
+    return [name] if any(line and not line.startswith("#") for line in lines) else []
 
 
 class _Reader:
@@ -91,7 +132,7 @@ class _Reader:
             wifi=self._wifi(_ssid_of(wlan), wlan.get("password"), bool(wlan.get("hidden"))),
         )
 
-    def read_cloud(self, values: dict[tuple[str, ...], list[str]]) -> Left:
+    def read_cloud(self, values: Values) -> Left:
         def one(*path: str) -> str | None:
             return values.get(path, [None])[0] or None
 
@@ -100,14 +141,22 @@ class _Reader:
                   and len(path) == len(ACCESS_POINTS) + 1]  # fmt: skip
         name = points[0] if points else None
         at = (*ACCESS_POINTS, name or "")
+        password = one(*at, "password") or one(*at, "auth", "password")
+        # Said as Imager says it, or else a password may stand there in a way that was not read.
+        is_open = (*at, "password") in values or one(*at, "auth", "key-management") == "none"
+        if name is not None and not password and not is_open:
+            self.notes.append(
+                f"{NETWORK}: the Wi-Fi network is not joined: its password was not found"
+            )
+            name = None
         keys = [key for key in values.get(("user", "ssh_authorized_keys"), []) if key]
         return Left(
             hostname=self._kept(check_host_name, one("hostname")),
             timezone=self._kept(check_timezone, one("timezone")),
-            country=self._kept(check_country, one(*ACCESS_POINTS[:3], "regulatory-domain")),
+            country=self._kept(check_country, one(*ACCESS_POINTS[:2], "regulatory-domain")),
             ssh_keys=self._keys(keys) if keys else None,
             password=self._password(one("user", "passwd"), True),
-            wifi=self._wifi(_octets(name), one(*at, "password"), one(*at, "hidden") == "true"),
+            wifi=self._wifi(_octets(name), password, one(*at, "hidden") == "true"),
         )
 
     def _kept(self, check: Any, value: object) -> str | None:
@@ -163,10 +212,5 @@ def _ssid_of(wlan: dict[str, Any]) -> bytes | None:
 
 
 def _octets(name: str | None) -> bytes | None:
-    """Imager escapes each byte beyond ASCII for itself, where YAML means a character."""
-    if name is None:
-        return None
-    try:
-        return name.encode("latin-1")
-    except UnicodeEncodeError:
-        return name.encode("utf-8", "surrogatepass")
+    """Bytes that are no text come as read_values gives them."""
+    return None if name is None else name.encode("utf-8", "surrogateescape")
