@@ -29,10 +29,6 @@ def take_over(paths: Paths) -> Checked:
     """At the agent's start: what counts from now on. Never raises for what stands on the card."""
     unfinished = _finish_write(paths)
     own = load_preseed(paths)
-    if load_boot_report(paths.boot_report).data is not DataCondition.OK:
-        # There is no place to keep anything yet.
-        wifi, lost = _own_wifi(own, Kept())
-        return replace(own, ssh_keys=own.ssh_keys or (), wifi=wifi, notes=(*own.notes, *lost))
     left, notes = read_left(paths) if has_files(paths) else (Left(), ())
     before = load_kept(paths)
     kept = merge_left(before, left)
@@ -40,10 +36,13 @@ def take_over(paths: Paths) -> Checked:
     kept = merge(kept, replace(own, wifi=wifi))
     if kept != before:
         save_kept(paths, kept)
-    notes = (*own.notes, *lost, *notes, *unfinished, *_remove_files(paths, left))
-    # Last: while Imager's Wi-Fi is still found, this one must be found whole as well.
-    if own.wifi is not None and own.wifi.key:
-        notes = (*notes, *redact_wifi_password(paths))
+    notes = (*own.notes, *lost, *notes, *unfinished)
+    # Without data /data is in memory: it counts for this start, and the card has to keep it.
+    if load_boot_report(paths.boot_report).data is DataCondition.OK:
+        notes += _remove_files(paths, left)
+        # Last: while Imager's Wi-Fi is still found, this one must be found whole as well.
+        if own.wifi is not None and own.wifi.key:
+            notes += redact_wifi_password(paths)
     return Checked(
         claim_code=own.claim_code,
         ssh_keys=kept.ssh_keys if own.ssh_keys is None else own.ssh_keys,

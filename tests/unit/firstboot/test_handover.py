@@ -223,14 +223,27 @@ def test_a_key_that_is_taken_off_hearth_toml_opens_nothing(machine: Machine) -> 
     assert machine.boot().preseed.ssh_keys == ()
 
 
-@pytest.mark.parametrize("data", [DataCondition.MISSING, DataCondition.FOUND])
-def test_without_a_place_to_keep_it_the_card_keeps_it(tmp_path: Path, data: DataCondition) -> None:
+@pytest.mark.parametrize("data", [one for one in DataCondition if one is not DataCondition.OK])
+@pytest.mark.parametrize("source", SOURCES)
+def test_without_a_place_to_keep_it_the_card_keeps_it(
+    tmp_path: Path, data: DataCondition, source: str
+) -> None:
+    """It counts all the same: without its Wi-Fi nobody could say what the data's fate shall be."""
     machine = Machine(tmp_path, data=data)
-    put(machine.paths, {**SOURCES["toml"], "hearth.toml": OWN})
+    put(machine.paths, {**SOURCES[source], "hearth.toml": 'country = "at"\n'})
+    for _ in range(2):
+        machine.paths.preseed.unlink(missing_ok=True)  # /data is a tmpfs
+        preseed = machine.boot().preseed
+        assert preseed.country == "AT"
+        assert preseed.wifi == EXPECTED.wifi
+        assert preseed.ssh_keys == (files.KEY,)
+        assert machine.ask(GetStatus()).claim_by_password
+        assert machine.ask(Claim(code=files.PASSWORD, source="b")).token
+    for name, text in SOURCES[source].items():
+        assert (machine.paths.bootfs / name).read_text() == text
+    machine.preseed(OWN)
     machine.boot()
-    assert (machine.paths.bootfs / "rpi-preseed.toml").read_text() == files.TOML
-    assert (machine.paths.bootfs / "hearth.toml").read_text() == OWN
-    assert not machine.paths.preseed.exists()
+    assert card_text(machine) == OWN
 
 
 def test_a_damaged_file_costs_only_itself(machine: Machine) -> None:
