@@ -7,8 +7,8 @@ without a clock may have issued it at a wrong date.
 from __future__ import annotations
 
 import fcntl
-import socket
 
+from appliance.hostname import host_name
 from appliance.log import logger
 from appliance.paths import Paths
 from appliance.settings import load_settings
@@ -27,10 +27,9 @@ from services.network import local_addresses
 from services.units import Units
 
 
-def local_names() -> tuple[str, ...]:
+def local_names(paths: Paths) -> tuple[str, ...]:
     """The mDNS names under which the pages can be reached."""
-    label = socket.gethostname().partition(".")[0].lower()
-    return tuple(dict.fromkeys([own_name() or f"{label}.local", ALIAS]))
+    return tuple(dict.fromkeys([own_name() or f"{host_name(paths)}.local", ALIAS]))
 
 
 def ensure_certificate(paths: Paths, *, final: bool) -> bool:
@@ -46,7 +45,7 @@ def ensure_certificate(paths: Paths, *, final: bool) -> bool:
         changed = ensure_authority(paths)
         if server_name is not None:
             changed = ensure_issuer(paths, server_name) or changed
-        names = certificate_names(server_name, local_names())
+        names = certificate_names(server_name, local_names(paths))
         addresses = local_addresses()
         is_new = ensure_device_certificate(paths, names, addresses)
         # One that will do may be good for more addresses than there are now.

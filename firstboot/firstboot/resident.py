@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import selectors
 import signal
-import socket
 import threading
 from functools import partial
 from types import FrameType
 
+from appliance.hostname import host_name
 from appliance.log import logger
 from appliance.notify import notify_ready
 from appliance.paths import Paths
@@ -37,9 +37,8 @@ class Watch:
         self._agent = agent
         self._paths = agent.paths
         self._alias = Alias()
-        self._host_name = socket.gethostname()
         self._console = Console(agent.paths)
-        self._own = OwnName(self._host_name)
+        self._own = OwnName(host_name(agent.paths))
         self._renewal = Renewal(agent.paths, agent.host)
         self._neighbours = home_networks("")
         self._netlink = open_netlink()
@@ -79,9 +78,9 @@ class Watch:
         self._agent.settle()
         update_resolver(self._paths)
         addresses = local_addresses()
-        self._look_at_host_name()
+        self._own = of_that_name(self._own, host_name(self._paths))
         # Under that very name avahi announces us by itself.
-        self._alias.update(() if f"{self._host_name}.local" == self._alias.name else addresses)
+        self._alias.update(() if f"{self._own.host}.local" == self._alias.name else addresses)
         if addresses:
             self._own.refresh((addresses, self._alias.is_established))
         self._renewal.look(addresses, self._agent.setup.phase)
@@ -96,11 +95,6 @@ class Watch:
                 code_file=code.on_bootfs,
             )
         )
-
-    def _look_at_host_name(self) -> None:
-        """It changes once, at the start in which hearth.toml or Imager's file is first read."""
-        if (name := socket.gethostname()) != self._host_name:
-            self._host_name, self._own = name, OwnName(name)
 
     def _look_at_neighbours(self) -> None:
         """What came at the machine's start knows no network of ours yet; routers change theirs."""
@@ -148,6 +142,11 @@ class Watch:
             selector.select(SETTLE_SECONDS)
 
 
+def of_that_name(own: OwnName, name: str) -> OwnName:
+    """It changes once, at the start in which hearth.toml or Imager's file is first read."""
+    return own if own.host == name else OwnName(name)
+
+
 def run_agent(paths: Paths) -> int:
     """``python3 -m firstboot agent``: until SIGTERM."""
     agent = Agent(paths, prepare=False)
@@ -167,6 +166,7 @@ def run_agent(paths: Paths) -> int:
             agent.shutdown()
             return
         put_into_effect(agent.paths, agent.host, agent.preseed)
+        watch.wake()  # the machine may have another name now
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)

@@ -128,7 +128,7 @@ class OwnName:
 
     def __init__(self, host: str, *, clock: Clock = time) -> None:
         self.name = ""
-        self._host = host
+        self.host = host
         self._clock = clock
         self._asked_for: object = None
         self._restore_at: float | None = None
@@ -142,13 +142,13 @@ class OwnName:
     def refresh(self, circumstances: object) -> None:
         """Ask avahi again if ``circumstances`` have changed or there is no right answer yet."""
         if self._restore_at is not None and self.wait_seconds() == 0:
-            run(["avahi-set-host-name", self._host], check=False, timeout=ASK_SECONDS)
+            run(["avahi-set-host-name", self.host], check=False, timeout=ASK_SECONDS)
             self._restore_at = None
             self.name = ""
         if not self.name or circumstances != self._asked_for:
             self.name = own_name()
             self._asked_for = circumstances
-        is_right = self.name in ("", f"{self._host}.local")
+        is_right = self.name in ("", f"{self.host}.local")
         if is_right:
             self._restore_at = None
         elif self._restore_at is None:

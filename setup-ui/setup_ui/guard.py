@@ -7,10 +7,11 @@ from urllib.parse import urlsplit
 from flask import Flask, abort, g, request
 from werkzeug.wrappers import Response
 
+from appliance.hostname import host_name as own_name
 from setup_ui import csrf
 from setup_ui.client import AgentDownError
 from setup_ui.context import agent, ui
-from setup_ui.hosts import find_domains, host_name, is_host_ours, own_label
+from setup_ui.hosts import find_domains, host_name, is_host_ours
 from setup_ui.onlink import NetworkCache, is_on_link
 
 FORBIDDEN, MISDIRECTED = 403, 421
@@ -68,7 +69,7 @@ def _peer() -> str:
 
 def _is_host_ours(host: str) -> bool:
     """Answered from what is at hand; the agent is asked only about a name not known yet."""
-    own, status = own_label(), agent().last_status
+    own, status = own_name(ui().config.paths), agent().last_status
     names = status.names if status else ()
     if is_host_ours(host, names=names, own=own, domains=()):
         return True

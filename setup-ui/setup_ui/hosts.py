@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ipaddress
 import re
-import socket
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -45,11 +44,6 @@ def is_host_ours(host: str, *, names: Iterable[str], own: str, domains: Iterable
         return True
     first, dot, rest = host.partition(".")
     return bool(dot) and first in labels and rest in set(domains)
-
-
-def own_label() -> str:
-    """The first label of the system's host name."""
-    return socket.gethostname().partition(".")[0].lower()
 
 
 def find_domains(paths: Paths) -> frozenset[str]:

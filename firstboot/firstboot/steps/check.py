@@ -31,7 +31,7 @@ class CheckEverything:
         trusted = trusted_authorities(context.paths, context.settings)
         if not client_versions(server_name, authority=trusted):
             raise NetworkError(f"https://{server_name} offers no version of the Matrix API")
-        for name in local_names():
+        for name in local_names(context.paths):
             answer = ask_https(name, "/", authority=authority)
             if answer.status >= SERVER_ERROR:
                 message = f"https://{name} answers {answer.status} instead of the pages"

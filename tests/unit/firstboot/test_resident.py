@@ -16,10 +16,13 @@ import pytest
 
 from appliance.bootreport import BootReport, DataCondition, render_boot_report
 from appliance.deadline import wait_until
+from appliance.hostname import host_name
 from appliance.paths import Paths
 from appliance.protocol import Claim, GetStatus, decode_reply, encode_request
 from appliance.state import Phase, State, StepState, StepStatus, load_state, save_state
+from firstboot.resident import of_that_name
 from services.authority import note_addresses
+from services.mdns import OwnName
 from services.network import local_addresses
 from unit.firstboot.machine import exchange
 from unit.services.appliance_files import MEMINFO
@@ -199,6 +202,24 @@ def test_name_servers_are_written_when_the_network_says_them(
         lambda: resolver.exists() and "192.0.2.1" in resolver.read_text(),
         seconds=20, what="resolv.conf",
     )  # fmt: skip
+
+
+def test_the_name_that_was_set_at_flashing_is_no_false_alarm(
+    box: Box, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the agent's cage the kernel's name stays that of its start: avahi is right, not it."""
+    monkeypatch.setenv("PATH", box.environment["PATH"])
+    box.program("busctl", "#!/bin/sh\necho 's \"attic.local\"'\n")
+    own = OwnName("hearth-ab12")
+    own.refresh("first")
+    assert own.wait_seconds() is not None  # avahi would be told the old name again
+    box.paths.system.mkdir()
+    (box.paths.system / "hostname").write_text("attic\n")
+    renamed = of_that_name(own, host_name(box.paths))
+    renamed.refresh("second")
+    assert renamed.name == "attic.local"
+    assert renamed.wait_seconds() is None
+    assert of_that_name(renamed, host_name(box.paths)) is renamed
 
 
 def test_a_key_on_bootfs_switches_ssh_on(

@@ -307,3 +307,12 @@ def test_what_is_typed_never_reaches_the_log(
     assert token is not None
     for secret in (PASSWORD, CODE, token.value):
         assert secret not in caplog.text
+
+
+def test_the_name_that_was_set_at_flashing_is_ours_at_once(appliance: Appliance) -> None:
+    """The pages started before the name was known, in a cage with the kernel's name of then."""
+    assert Browser(appliance.app, origin="http://attic").get("/").status == 421
+    appliance.paths.system.mkdir()
+    (appliance.paths.system / "hostname").write_text("attic\n")
+    assert Browser(appliance.app, origin="http://attic").get("/").status == 200
+    assert Browser(appliance.app, origin="http://attic.local").get("/").status == 200
