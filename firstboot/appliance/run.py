@@ -57,7 +57,7 @@ def run(
             stdin=subprocess.DEVNULL if input is None else None,
             stdout=log if log is not None else subprocess.PIPE,
             stderr=log if log is not None else subprocess.PIPE,
-            text=True,
+            encoding="utf-8",  # whatever this process's own locale is
             errors="replace",
             timeout=timeout,
             check=False,
@@ -93,7 +93,7 @@ def spawn(
             stdin=input,
             stdout=output,
             stderr=errors,
-            text=True,
+            encoding="utf-8",
             pass_fds=pass_fds,
         )
     except (FileNotFoundError, PermissionError) as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -89,3 +90,18 @@ def test_what_was_spawned_is_ended_even_when_it_does_not_want_to(tmp_path: Path)
     assert process.poll() is not None
     with pytest.raises(ProcessLookupError):
         os.kill(process.pid, 0)
+
+
+def test_output_is_utf_8_whatever_the_locale(tmp_path: Path) -> None:
+    """systemd starts services without one."""
+    code = (
+        "from appliance.run import PIPE, run, spawn\n"
+        "argv = ['printf', 'Zo\\\\303\\\\253']\n"
+        "print(ascii(run(argv).stdout))\n"
+        "with spawn(argv, output=PIPE) as process:\n"
+        "    print(ascii(process.stdout.read()))\n"
+    )
+    plain = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0",
+             "PYTHONPATH": os.pathsep.join(sys.path), "PATH": os.environ["PATH"]}  # fmt: skip
+    said = subprocess.run([sys.executable, "-c", code], env=plain, capture_output=True, check=True)
+    assert said.stdout == b"'Zo\\xeb'\n" * 2
