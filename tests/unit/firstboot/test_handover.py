@@ -291,6 +291,23 @@ def test_the_password_serves_as_a_claim(machine: Machine, stored: str) -> None:
     assert machine.ask(Claim(code=files.PASSWORD, source="c")).token
 
 
+def test_a_weak_password_cannot_be_guessed_for_ever(machine: Machine) -> None:
+    """Imager takes any; the code that Hearth has made goes on counting."""
+    put(machine.paths, SOURCES["toml"])
+    machine.boot()
+    for number in range(20):
+        with pytest.raises(AccessError):
+            machine.ask(Claim(code=f"guess {number}", source=f"192.0.2.{number}"))
+        machine.clock.sleep(60)
+    with pytest.raises(AccessError, match="not the claim code"):
+        machine.ask(Claim(code=files.PASSWORD, source="b"))
+    machine.clock.sleep(60)
+    code = machine.agent.gate.claim_code.plain
+    assert machine.ask(Claim(code=code, source="b")).token
+    machine.boot()
+    assert machine.ask(Claim(code=files.PASSWORD, source="c")).token
+
+
 def test_a_password_in_plain_text_is_kept_as_a_hash(machine: Machine) -> None:
     plain = files.TOML.replace(files.YESCRYPT, files.PASSWORD)
     put(machine.paths, {"rpi-preseed.toml": plain.replace("password_encrypted = true", "", 1)})
