@@ -8,7 +8,8 @@ The homeserver has a hard limit (systemd.resource-control(5), MemoryMax): past i
 started anew, and nothing else notices. It has no MemoryHigh, which would let a program that leaks
 crawl for an hour before its end. PostgreSQL has the soft one only: its page cache gives way first,
 and a database is never ended for a large query. What does not depend on the board (the agent, the
-pages, nginx) has its limits in the unit files.
+pages) has its limits in the unit files. nginx has none: the number of its connections is limited by
+the board instead (services.sizing), and what members upload passes through its memory for a while.
 """
 
 from __future__ import annotations

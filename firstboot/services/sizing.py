@@ -29,16 +29,16 @@ BUDGET: dict[str, Row] = {
     "base":             (   95,   120,   140,   170,   200),
     "pages":            (   65,    70,    70,    80,    80),
     "nginx":            (   12,    14,    20,    30,    40),
-    "postgresql":       (   50,   110,   230,   600,  1200),
+    "postgresql":       (   64,   110,   230,   600,  1200),
     "homeserver":       (  110,   360,   780,  1700,  3600),
     "bridges":          (    0,    64,   128,   256,   512),
-    "headroom":         (   80,   160,   300,   740,  2000),
+    "headroom":         (   66,   160,   300,   740,  2000),
 }  # fmt: skip
 # Held by a stranger, a connection over TLS costs 38 kB (measured: 4,000 of them, 149 MiB).
 CONNECTIONS: Row =      (  600,  1500,  3000,  4096,  4096)  # fmt: skip
 POSTGRESQL: dict[str, Row] = {
     "shared_buffers":   (   16,    48,   128,   384,   768),
-    "effective_cache":  (   96,   256,   768,  2048,  4096),
+    "effective_cache":  (   96,   170,   330,   800,  1600),
     "work_mem":         (    1,     2,     4,     8,    16),
     "maintenance":      (   16,    32,    64,   128,   256),
     "max_wal":          (  128,   256,   512,  1024,  2048),
@@ -50,8 +50,8 @@ SYNAPSE: dict[str, Row] = {
     "event_cache":      ("2K",   "5K",  "10K",  "15K",  "30K"),
     "cache_factor":     ( 0.2,    0.5,    1.0,    2.0,    5.0),
     "cache_ttl":        ("5m",  "10m",  "20m",  "30m",  "30m"),
-    "heap_most":        ( 160,    240,    600,   1350,   2900),
-    "heap_target":      ( 140,    190,    480,   1100,   2400),
+    "heap_most":        ( 136,    240,    600,   1350,   2900),
+    "heap_target":      ( 128,    190,    480,   1100,   2400),
     "heap_min_ttl":     ("30s", "30s",  "30s",   "1m",   "5m"),
     "sync_cache":       ("10s", "30s",   "1m",   "2m",   "2m"),
     "complexity":       ( 0.5,    1.0,    3.0,   10.0,   50.0),
@@ -70,7 +70,7 @@ DENDRITE: dict[str, Row] = {
     "go_limit":         (   90,   300,   660,  1450,  3100),
     "go_gc":            (   50,    50,    75,   100,   100),
     "thumbnailers":     (    1,     2,     4,     4,     8),
-    "connections":      (   10,    10,    15,    30,    30),
+    "connections":      (    8,     8,    11,    16,    20),
 }  # fmt: skip
 
 

@@ -14,6 +14,8 @@ from appliance.run import run
 from appliance.settings import Device, RamClass, Software, load_settings, save_toml
 from firstboot.fitting import check_reach, check_software
 from services.configuration import apply_configuration
+from services.homeserver import find_homeserver
+from services.limits import find_limits
 from services.sizing import (
     SIZES,
     Size,
@@ -89,17 +91,27 @@ def test_synapse_s_caches_lie_above_its_idle_heap_and_within_its_share() -> None
     """Autotuning compares the whole heap: a target below 85 MiB, idle, would evict for ever."""
     for size in SIZES:
         assert 85 * 1.5 < size.synapse["heap_target"] < size.synapse["heap_most"]
+        assert size.synapse["heap_most"] < size.budget.homeserver_most, "where it is ended"
         if not refuse_software(size, Software.SYNAPSE):
             # 60 MiB are not heap: programs and libraries. A tenth is lost between objects.
             assert size.synapse["heap_most"] * 1.1 + 60 <= size.budget.homeserver_most
 
 
-def test_postgresql_s_settings_stay_in_its_share() -> None:
+@pytest.mark.parametrize("size", SIZES, ids=lambda size: size.ram.value)
+def test_postgresql_s_settings_stay_in_its_share(size: Size) -> None:
     """Shared buffers, and for each connection of the pool a few MiB and one sort."""
-    for size in SIZES:
-        pool = 5 if refuse_software(size, Software.SYNAPSE) else size.synapse["connections"]
+    for pool in (size.synapse["connections"], size.dendrite["connections"]):
         sorts = pool * (5 + size.postgresql["work_mem"])
         assert size.postgresql["shared_buffers"] + sorts <= size.budget.postgresql
+
+
+@pytest.mark.parametrize("size", SIZES, ids=lambda size: size.ram.value)
+def test_postgresql_counts_on_no_more_cache_than_it_may_have(size: Size) -> None:
+    """The planner takes an index for cheap as far as effective_cache_size goes."""
+    [_, limit] = find_limits(size, find_homeserver(Software.DENDRITE))
+    [high] = limit.properties
+    most = int(high.removeprefix("MemoryHigh=").removesuffix("M"))
+    assert size.postgresql["effective_cache"] <= most - size.postgresql["shared_buffers"]
 
 
 def test_the_owner_s_word_counts_and_too_much_is_said(tmp_path: Path) -> None:
