@@ -35,6 +35,10 @@ class Units(Protocol):
 
     def is_failed(self, unit: str) -> bool: ...
 
+    def restarts(self, unit: str) -> int:
+        """How often systemd has started it again by itself since somebody asked for its start."""
+        ...
+
     def failed(self) -> tuple[str, ...]:
         """All units that have failed."""
         ...
@@ -69,6 +73,11 @@ class SystemdUnits:
 
     def is_failed(self, unit: str) -> bool:
         return self._ask("is-failed", unit)
+
+    def restarts(self, unit: str) -> int:
+        argv = ["systemctl", "show", "--property", "NRestarts", "--value", unit]
+        said = run(argv, check=False, timeout=ASK_SECONDS).stdout.strip()
+        return int(said) if said.isdecimal() else 0
 
     def failed(self) -> tuple[str, ...]:
         argv = ["systemctl", "list-units", "--failed", "--plain", "--no-legend", "--full"]

@@ -11,6 +11,7 @@ from firstboot.steps.context import Context
 from services.homeserver.api import is_healthy
 
 REPORT_SECONDS = 10.0
+TRIES = 5  # it never counts as failed: systemd starts it again and again
 
 
 @dataclass(frozen=True)
@@ -26,10 +27,12 @@ class StartHomeserver:
         homeserver, units = context.homeserver, context.units
         start = last = time.monotonic()
         units.start(homeserver.unit, wait=False)
+        before = units.restarts(homeserver.unit)
 
         def answers() -> bool:
             nonlocal last
-            if units.is_failed(homeserver.unit):
+            tries = units.restarts(homeserver.unit) - before
+            if tries >= TRIES or units.is_failed(homeserver.unit):
                 message = f"{homeserver.title} stopped: {units.log_tail(homeserver.unit)}"
                 hint = f"look at all of it with: journalctl -u {homeserver.unit}"
                 raise StateError(message, hint=hint)

@@ -73,6 +73,16 @@ def test_the_way_in_is_never_given_up(unit: str) -> None:
     assert re.search(r"^StartLimitIntervalSec=0$", text.partition("[Service]")[0], re.MULTILINE)
 
 
+@pytest.mark.parametrize("unit", ["hearth-synapse", "hearth-dendrite", "hearth-wifi"])
+def test_what_is_started_again_for_ever_is_not_started_ever_faster(unit: str) -> None:
+    """systemd.service(5): RestartSteps= counts only together with RestartMaxDelaySec=."""
+    head, service = (UNITS / f"{unit}.service").read_text().split("[Service]")
+    assert re.search(r"^StartLimitIntervalSec=0$", head, re.MULTILINE)
+    assert "StartLimitBurst" not in head
+    for setting in ("Restart", "RestartSec", "RestartSteps", "RestartMaxDelaySec"):
+        assert re.search(rf"^{setting}=\S+$", service, re.MULTILINE), setting
+
+
 def test_the_pages_never_wait_for_the_network() -> None:
     for unit in ("hearth-agent.service", "hearth-agent.socket", "hearth-hostname.service"):
         text = (UNITS / unit).read_text()

@@ -57,6 +57,9 @@ class RecordedUnits:
     def is_failed(self, unit: str) -> bool:
         return False
 
+    def restarts(self, unit: str) -> int:
+        return 0
+
     def failed(self) -> tuple[str, ...]:
         return ()
 
