@@ -33,24 +33,31 @@ class Wifi:
 
 
 def render_wifi(wifi: Wifi, country: str) -> str:
-    """wpa_supplicant.conf(5)."""
-    lines = [f"ctrl_interface={CONTROL}", "update_config=0"]
+    """wpa_supplicant.conf(5).
+
+    Not for networks with a certificate or a user name, nor for open ones that encrypt (OWE) only.
+    """
+    # sae_pwe: WPA3's both ways from a passphrase to a key; some routers know only the newer one.
+    lines = [f"ctrl_interface={CONTROL}", "update_config=0", "sae_pwe=2"]
     if country:
         lines.append(f"country={country}")
     lines += ["network={", f"\tssid={wifi.ssid}"]
     if wifi.hidden:
         lines.append("\tscan_ssid=1")
+    return "\n".join([*lines, *(f"\t{line}" for line in _security(wifi)), "}", ""])
+
+
+def _security(wifi: Wifi) -> list[str]:
     if not wifi.key:
-        lines.append("\tkey_mgmt=NONE")
-    elif RAW_KEY.fullmatch(wifi.key) or '"' in wifi.key:
-        # WPA3 needs the passphrase itself, which nobody can tell from the key; and wpa_supplicant
-        # takes a passphrase to end at its first quotation mark, even if more follows.
-        lines += [f"\tpsk={raw_key(wifi)}", "\tkey_mgmt=WPA-PSK WPA-PSK-SHA256",
-                  "\tieee80211w=1"]  # fmt: skip
-    else:
-        lines += [f'\tpsk="{wifi.key}"', "\tkey_mgmt=WPA-PSK WPA-PSK-SHA256 SAE",
-                  "\tieee80211w=1"]  # fmt: skip
-    return "\n".join([*lines, "}", ""])
+        return ["key_mgmt=NONE"]
+    if RAW_KEY.fullmatch(wifi.key):
+        # WPA3 needs the passphrase itself, which nobody can tell from the key.
+        return [f"psk={raw_key(wifi)}", "key_mgmt=WPA-PSK WPA-PSK-SHA256", "ieee80211w=1"]
+    both = ["key_mgmt=WPA-PSK WPA-PSK-SHA256 SAE", "ieee80211w=1"]
+    if '"' in wifi.key:
+        # wpa_supplicant takes psk to end at its first quotation mark, sae_password at its last.
+        return [f"psk={raw_key(wifi)}", f'sae_password="{wifi.key}"', *both]
+    return [f'psk="{wifi.key}"', *both]
 
 
 def raw_key(wifi: Wifi) -> str:

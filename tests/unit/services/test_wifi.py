@@ -45,12 +45,16 @@ def test_a_passphrase(tmp_path: Path, key: str) -> None:
     assert "ssid='Hut'" in said
     assert key in said or key.encode().hex(" ") in said
     assert "key_mgmt: 0x502" in said  # WPA2, WPA2 with SHA-256, WPA3
+    assert "sae_pwe=2" in said
 
 
 def test_a_passphrase_with_a_quotation_mark(tmp_path: Path) -> None:
     wifi = Wifi(ssid=b"Hut".hex(), key='12345678"rest of it')
     said = parsed(tmp_path, wifi)
     assert shown(said, "PSK - hexdump").hex() == raw_key(wifi)
+    assert "sae_password - hexdump_ascii(len=19)" in said
+    assert b'8"rest'.hex(" ") in said
+    assert "key_mgmt: 0x502" in said
 
 
 def test_a_key_for_a_hidden_network_whose_name_is_no_text(tmp_path: Path) -> None:
