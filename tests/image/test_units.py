@@ -14,7 +14,8 @@ pytestmark = pytest.mark.image
 SYSTEM = "usr/lib/systemd/system"
 # What is reached from a network, in tenths of exposure (architecture, section 6).
 LISTENERS = ("nginx", "avahi-daemon", "hearth-ui", "hearth-synapse", "hearth-dendrite",
-             "hearth-postgresql", "systemd-timesyncd", "systemd-networkd", "hearth-wifi")  # fmt: skip
+             "hearth-postgresql", "hearth-wifi", "systemd-timesyncd",
+             "systemd-networkd")  # fmt: skip
 LISTENER_LIMIT = 30
 AGENT_LIMIT = 50
 # A listener must have been looked at before it may be wanted by anything.
