@@ -40,7 +40,7 @@ class HomeGuest(Guest):
         return [*in_lan(self.world), "ssh", f"root@{self.address}"]
 
     def get(self, path: str, *, seconds: float = 60) -> tuple[int, bytes]:
-        argv = ["curl", "-sS", "--max-time", str(seconds), "-w", "\n%{http_code}", self.url(path)]
+        argv = ["curl", "-sSL", "--max-time", str(seconds), "-w", "\n%{http_code}", self.url(path)]
         answer = self.world.lan.run(argv, check=False, seconds=seconds + 10)
         if answer.returncode in (NOT_THERE, TIMED_OUT):
             raise OSError(answer.stderr)
