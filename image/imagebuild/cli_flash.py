@@ -12,6 +12,7 @@ import pyudev
 from appliance.errors import DiskError, UsageError
 from appliance.tables import to_table
 from imagebuild.context import Context, default_cache
+from imagebuild.flash.capacity import will_hold_data
 from imagebuild.flash.disk import Disk, check_disk, find_disk, find_obstacle, list_disks
 from imagebuild.flash.flash import flash
 from imagebuild.flash.preseed import add_options, make_preseed, make_preseeder
@@ -38,7 +39,7 @@ def add_flash(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     )
     parser.add_argument("image", type=Path, nargs="?", help=".img, .img.xz or .img.zst; default: "
                         "the last one built")  # fmt: skip
-    parser.add_argument("--disk", metavar="NAME", help="sdb, /dev/sdb; default: the only one there")
+    parser.add_argument("--disk", metavar="NAME", help="sdb, /dev/sdb; default: the only card")
     parser.add_argument("--list", action="store_true", help="show the disks that could be written")
     parser.add_argument("--json", action="store_true", help="with --list: as JSON")
     parser.add_argument("--dry-run", action="store_true", help="check everything, write nothing")
@@ -64,11 +65,12 @@ def flash_command(options: argparse.Namespace) -> int:
     preseeder = make_preseeder(preseed, context.tools) if preseed is not None else None
     disk = _choose(udev, options)
     check_disk(disk, source.size or 0)
-    _announce(disk, source)
+    keeps_data = will_hold_data(disk.node)
+    _announce(disk, source, keeps_data=keeps_data)
     if options.dry_run:
         print("nothing was written (--dry-run)")
         return 0
-    _confirm(disk)
+    _confirm(disk, keeps_data=keeps_data)
     try:
         done = flash(udev, disk, source, context.tools, preseeder)
     except KeyboardInterrupt:
@@ -107,10 +109,13 @@ def _choose(udev: pyudev.Context, options: argparse.Namespace) -> Disk:
     patience = options.wait
     if patience is None:
         patience = PATIENCE if sys.stdin.isatty() else 0
-    disks = list_disks(udev)
+    disks = _list_likely(udev)
     if not disks and patience > 0:
         sys.stderr.write(f"Put the card into the reader (waiting {patience:.0f} s).\n")
-        disks = wait_for(udev, lambda: list_disks(udev), patience) or []
+        disks = wait_for(udev, lambda: _list_likely(udev), patience) or []
+    if not disks and (others := list_disks(udev)):
+        message = f"no card or stick is plugged in, but {others[0].name}, which may be a hard disk"
+        raise DiskError(message, hint=f"if it is the right one: --disk {others[0].name}")
     if not disks:
         raise DiskError("no card or stick is plugged in", hint="put the card in; or --wait 60")
     if len(disks) > 1:
@@ -120,18 +125,22 @@ def _choose(udev: pyudev.Context, options: argparse.Namespace) -> Disk:
     return disks[0]
 
 
-def _announce(disk: Disk, source: Source) -> None:
+def _list_likely(udev: pyudev.Context) -> list[Disk]:
+    return [disk for disk in list_disks(udev) if disk.is_likely_a_card]
+
+
+def _announce(disk: Disk, source: Source, *, keeps_data: bool) -> None:
     print(_line(disk))
     size = f"{source.to_write / 1e6:.0f} MB" if source.to_write else "all"
     how = "by its block map" if source.block_map else "with its empty blocks: no block map"
     print(f"{source.image.name}: {size} to write, {how}")
-    if disk.holds_hearth:
+    if keeps_data:
         print("It holds the data of an earlier Hearth, which stays: the first start offers it.")
 
 
-def _confirm(disk: Disk) -> None:
+def _confirm(disk: Disk, *, keeps_data: bool) -> None:
     """Raises UsageError unless its name is typed."""
-    loss = "The system" if disk.holds_hearth else "Everything"
+    loss = "The system" if keeps_data else "Everything"
     sys.stdout.write(f"{loss} on {disk.name} will be lost. Type {disk.name} to go on: ")
     sys.stdout.flush()
     if sys.stdin.readline().strip() not in (disk.name, str(disk.node)):

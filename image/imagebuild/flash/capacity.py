@@ -9,6 +9,7 @@ power of two apart as well.
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 from appliance.errors import DiskFaultError
 from appliance.layout import DATA, GIB
@@ -30,7 +31,21 @@ def holds_data(card: Card) -> bool:
         return False
     view = make_buffer(MARK)
     card.read(view, DATA.start)
-    block = bytes(view[SUPERBLOCK : SUPERBLOCK + MARK // 4])
+    return _is_data(bytes(view))
+
+
+def will_hold_data(node: Path) -> bool:
+    """The same of a disk that is not opened for writing yet; False where it cannot be read."""
+    try:
+        with node.open("rb") as file:
+            file.seek(DATA.start)
+            return _is_data(file.read(MARK))
+    except OSError:
+        return False
+
+
+def _is_data(head: bytes) -> bool:
+    block = head[SUPERBLOCK : SUPERBLOCK + MARK // 4]
     label = block[LABEL_AT : LABEL_AT + LABEL_SIZE].rstrip(b"\0")
     return block[MAGIC_AT : MAGIC_AT + 2] == MAGIC and label == DATA.label.encode()
 

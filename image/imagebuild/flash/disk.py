@@ -12,11 +12,12 @@ from pathlib import Path
 import pyudev
 
 from appliance.errors import DiskError
-from appliance.layout import DATA, MIN_CARD, SECTOR
+from appliance.layout import GIB, MIN_CARD, SECTOR
 from imagebuild.flash.usage import find_uses
 
 # Readers of discs and of floppies also call their medium removable.
 NO_CARDS = ("sr", "fd", "loop")
+LARGEST_CARD = 1024 * GIB
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,8 +33,9 @@ class Content:
 
 @dataclass(frozen=True, kw_only=True)
 class Disk:
-    """``size`` in bytes, 0 for a reader without a card; ``uses`` says what this computer does with
-    it; ``sequence`` is new each time a disk appears (sysfs, diskseq)."""
+    """``size`` in bytes, 0 for a reader without a card; ``has_medium``: one that can be taken
+    out, as of a card reader and of most sticks; ``uses`` says what this computer does with it;
+    ``sequence`` is new each time a disk appears (sysfs, diskseq)."""
 
     name: str
     node: Path
@@ -41,14 +43,16 @@ class Disk:
     model: str
     port: str
     removable: bool
+    has_medium: bool
     read_only: bool
     sequence: str
     contents: tuple[Content, ...]
     uses: tuple[str, ...]
 
     @property
-    def holds_hearth(self) -> bool:
-        return any(content.label == DATA.label for content in self.contents)
+    def is_likely_a_card(self) -> bool:
+        """One that may be chosen without its name: a USB disk with somebody's backups is not."""
+        return self.has_medium and self.size <= LARGEST_CARD
 
     def describe_contents(self) -> str:
         if not self.contents:
@@ -97,6 +101,7 @@ def read_disk(device: pyudev.Device) -> Disk:
         model=_model(device),
         port=_port(device),
         removable=_is_removable(device),
+        has_medium=device.sys_name.startswith("mmcblk") or _text(device, "removable") == "1",
         read_only=_text(device, "ro") == "1",
         sequence=_text(device, "diskseq"),
         contents=tuple(_content(child) for child in known),

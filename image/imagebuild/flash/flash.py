@@ -55,11 +55,12 @@ def check_same(context: pyudev.Context, disk: Disk, needed: int) -> None:
 def _flash(
     card: Card, source: Source, tools: Path, preseeder: Preseeder | None, pulled: threading.Event
 ) -> Flashed:
-    if holds_data(card):
+    is_kept = holds_data(card)
+    blank(card)
+    if is_kept:
         logger.info("the card holds the data of an earlier Hearth; it stays")
     else:
         check_capacity(card)
-    blank(card)
     with open_stream(source, tools) as stream:
         meter = Meter("writing", source.to_write, fraction=lambda: stream.done)
         written = write_image(card, source, stream, _attentive(meter, pulled, card))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import os
+import threading
 from pathlib import Path
 from typing import TypeVar
 
@@ -23,6 +24,7 @@ from appliance.layout import DATA, GIB, MIB
 from imagebuild.flash.capacity import check_capacity, holds_data, places
 from imagebuild.flash.card import Card, make_buffer, open_card
 from imagebuild.flash.copy import HEAD, blank, seal, verify, write_image
+from imagebuild.flash.flash import _flash
 from imagebuild.flash.source import load_source, open_stream
 from unit.imagebuild.flashing import (
     BLOCK,
@@ -205,3 +207,16 @@ def test_an_earlier_hearths_data_is_recognised(tmp_path: Path) -> None:
         file.seek(DATA.start + 1024 + 0x78)
         file.write(DATA.label.encode())
     assert holds_data(card)
+
+
+def test_an_old_system_starts_no_more_once_anything_was_written(tmp_path: Path) -> None:
+    """A card that fails its check, or is pulled in it, must not start what marks were put into."""
+    card = large_card(tmp_path, 64 * 10**9, DroppingCard)
+    card.real = 31 * GIB
+    with card.path.open("r+b") as file:
+        file.write(bytes(510) + b"\x55\xaa")
+    source = load_source(make_image(tmp_path, CONTENT))
+    with pytest.raises(DiskFaultError, match="says that it holds"):
+        _flash(card, source, tmp_path, None, threading.Event())
+    with card.path.open("rb") as file:
+        assert file.read(512) == bytes(512)

@@ -16,6 +16,7 @@ import pytest
 import pyudev
 
 from appliance.errors import DiskError, DiskGoneError, UsageError
+from appliance.layout import DATA, MIB
 from imagebuild.flash.watch import wait_for, watch_for_removal
 from imagebuild.recipe import SOURCE
 from unit.imagebuild.flashing import make_content, make_image
@@ -88,7 +89,27 @@ def test_what_is_refused(tmp_path: Path) -> None:
 def test_several_disks_want_a_name(tmp_path: Path) -> None:
     result = in_bed("everything", "flash", make_image(tmp_path, make_content()),
                     check=DiskError.exit_code)  # fmt: skip
-    assert "several disks: mmcblk0, sdb, sdc" in result.stderr
+    assert "several disks: mmcblk0, sdb" in result.stderr
+
+
+def test_a_backup_disk_is_not_chosen_without_its_name(tmp_path: Path) -> None:
+    image = make_image(tmp_path, make_content())
+    result = in_bed("backups", "flash", image, typed="sdc\n", check=DiskError.exit_code)
+    assert "sdc, which may be a hard disk" in result.stderr
+    result = in_bed("backups", "flash", image, "--disk", "sdc", "--dry-run")
+    assert "Portable_SSD" in result.stdout.replace(" ", "_")
+
+
+@pytest.mark.parametrize("place", [DATA.start, DATA.start + MIB])
+def test_what_is_announced_is_what_is_done(tmp_path: Path, place: int) -> None:
+    """A label anywhere else on the disk keeps nothing from being lost."""
+    image = make_image(tmp_path, make_content())
+    result = in_bed(f"labelled-{place}", "flash", image, "--dry-run")
+    stays = "which stays: the first start offers it" in result.stdout
+    assert stays is (place == DATA.start)
+    result = in_bed(f"labelled-{place}", "flash", image, check=UsageError.exit_code)
+    assert ("The system on sdb" in result.stdout) is stays
+    assert ("Everything on sdb" in result.stdout) is not stays
 
 
 def test_the_only_stick_is_written(tmp_path: Path) -> None:

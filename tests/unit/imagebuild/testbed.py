@@ -121,6 +121,22 @@ def stick(bed: Bed) -> None:
     os.truncate(node, 16 * GIB)
 
 
+def backups(bed: Bed) -> None:
+    """A USB disk that nothing has mounted, and no card."""
+    bed.add(READER, SSD)
+
+
+def labelled(bed: Bed, place: str) -> None:
+    """An ext4 with our data's label at ``place``, in bytes; udev tells its label in any case."""
+    stick(bed)
+    bed.add(HEARTH)
+    with (bed.root / "dev/sdb").open("r+b") as file:
+        file.seek(int(place) + 1024 + 0x38)
+        file.write(b"\x53\xef")
+        file.seek(int(place) + 1024 + 0x78)
+        file.write(b"hearth-data")
+
+
 def swapped(bed: Bed) -> None:
     """The same name is another stick's when the person has typed it."""
     stick(bed)
@@ -177,8 +193,9 @@ def watch(bed: Bed) -> int:
 
 
 if __name__ == "__main__":
-    scenario = {f.__name__: f for f in (everything, stick, swapped, pulled, late, watch)}
-    status = scenario[sys.argv[1]](Bed())
+    scenarios = (everything, stick, backups, labelled, swapped, pulled, late, watch)
+    name, *details = sys.argv[1].split("-")
+    status = {f.__name__: f for f in scenarios}[name](Bed(), *details)  # type: ignore[operator]
     for command in " ".join(sys.argv[2:]).split("::") if sys.argv[2:] else ():
         status = main(command.split())
         sys.stderr.write(f"status: {status}\n")
