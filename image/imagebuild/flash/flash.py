@@ -61,6 +61,7 @@ def _flash(
         logger.info("the card holds the data of an earlier Hearth; it stays")
     else:
         check_capacity(card)
+        blank(card)  # one of its marks lies there
     with open_stream(source, tools) as stream:
         meter = Meter("writing", source.to_write, fraction=lambda: stream.done)
         written = write_image(card, source, stream, _attentive(meter, pulled, card))
