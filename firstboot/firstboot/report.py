@@ -14,6 +14,7 @@ from appliance.tables import to_table
 from appliance.update import Outcome, UpdateState
 from services import slots
 from services.health.updates import tell_outcome, tell_state
+from services.ssh import read_keys
 from services.update.state import load_history, load_update
 
 if TYPE_CHECKING:
@@ -61,14 +62,15 @@ def show_status(paths: Paths, *, as_json: bool) -> int:
         slot = to_table(slots.status(paths))
     except (HearthError, OSError) as error:
         slot = {"error": str(error)}
-    state, history = load_update(paths), load_history(paths)
+    state, history, keys = load_update(paths), load_history(paths), read_keys(paths)
     if as_json:
         update = {**to_table(state), "history": [to_table(one) for one in history]}
-        table = {**to_table(status), "slot": slot, "update": update}
+        table = {**to_table(status), "slot": slot, "update": update, "ssh_keys": keys}
         sys.stdout.write(json.dumps(table, indent=1) + "\n")
         return 0
     width = 12
-    lines = [*_lines(status, slot), *_update_lines(state, history)]
+    ssh = [("ssh key", key) for key in keys] or [("ssh", "off: no key was set")]
+    lines = [*_lines(status, slot), *ssh, *_update_lines(state, history)]
     for label, value in lines:
         sys.stdout.write(f"{label + ':':{width}} {value}\n")
     return 0

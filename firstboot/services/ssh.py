@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import shutil
 import tempfile
 from pathlib import Path
@@ -23,6 +24,25 @@ def enable_ssh(paths: Paths, keys: tuple[str, ...]) -> None:
     directory.mkdir(mode=0o755, exist_ok=True)
     write_atomic(directory / "authorized_keys", "".join(f"{key}\n" for key in keys), mode=0o600)
     ensure_host_key(paths)
+
+
+def read_keys(paths: Paths) -> list[str]:
+    """The keys that open SSH at this start: kind, SHA-256 fingerprint as ssh-keygen(1) shows it,
+    and comment. Empty too for a user who may not read them."""
+    try:
+        lines = (paths.runtime / "ssh" / "authorized_keys").read_text().splitlines()
+    except OSError:
+        return []
+    return [_describe(line) for line in lines]
+
+
+def _describe(key: str) -> str:
+    import hashlib  # OpenSSL: the resident agent does without it here
+
+    kind, blob, *comment = key.split(maxsplit=2)
+    digest = hashlib.sha256(base64.b64decode(blob)).digest()
+    fingerprint = base64.b64encode(digest).decode().rstrip("=")
+    return " ".join([kind, f"SHA256:{fingerprint}", *comment])
 
 
 def ensure_host_key(paths: Paths) -> None:

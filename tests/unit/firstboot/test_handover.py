@@ -15,12 +15,14 @@ from appliance.bootreport import DataCondition
 from appliance.errors import AccessError, StateError
 from appliance.paths import Paths
 from appliance.protocol import Claim, GetDraft, GetStatus
+from appliance.run import run
 from appliance.state import Phase, State, save_state
 from firstboot.cli import run_verb
 from firstboot.cloudinit import read_values
 from firstboot.handover import put_into_effect, take_over
 from firstboot.imager import FILES, Left, read_left
 from firstboot.kept import Kept, carry_network, load_kept, save_kept
+from services.ssh import read_keys
 from services.wifi import Wifi
 from unit.firstboot import imager_files as files
 from unit.firstboot.machine import Machine
@@ -264,6 +266,18 @@ def test_what_takes_effect(machine: Machine, monkeypatch: pytest.MonkeyPatch) ->
     machine.host.acts.clear()
     put_into_effect(machine.paths, machine.host, preseed)
     assert machine.host.acts == ["ssh", "wifi"]  # the name is known by now
+
+
+def test_the_keys_that_open_ssh_are_told(machine: Machine) -> None:
+    put(machine.paths, SOURCES["toml"])
+    put_into_effect(machine.paths, machine.host, machine.boot().preseed)
+    [told] = read_keys(machine.paths)
+    (machine.paths.root / "key.pub").write_text(f"{files.KEY}\n")
+    shown = run(["ssh-keygen", "-lf", machine.paths.root / "key.pub"]).stdout.split()
+    assert told == f"ssh-ed25519 {shown[1]} anna"
+    machine.preseed("ssh_keys = []\n")  # the way to take them away
+    put_into_effect(machine.paths, machine.host, machine.boot().preseed)
+    assert read_keys(machine.paths) == []
 
 
 def test_one_failure_does_not_cost_the_rest(machine: Machine) -> None:
