@@ -25,6 +25,7 @@ from appliance.errors import ConfigError, HearthError, StateError
 from appliance.log import logger, report_error, setup_logging
 from appliance.paths import Paths
 from appliance.settings import load_settings
+from firstboot.kept import carry_network
 from firstboot.skeleton import make_skeleton
 from services.reset import (
     DISCARDED,
@@ -84,15 +85,16 @@ def _begin(paths: Paths, order: Order) -> None:
 def _carry_over(paths: Paths, fresh: Paths) -> None:
     """What an update knows is the card's, not the owner's: which keys were revoked, how far a
     channel is, which slot waits. But the files kept for a trial hold the owner's secrets, and a
-    bundle from a stick has gigabytes: no time for them here, where the watchdog waits.
+    bundle from a stick has gigabytes: no time for them here, where the watchdog waits. And without
+    the Wi-Fi that was set at flashing nobody would ever reach it again.
     """
-    if not paths.update.is_dir():
-        return
-    target = fresh.root / SKELETON / paths.update.relative_to(paths.data)
-    target.mkdir(mode=0o750)
-    for name in (STATE, HISTORY, CRL_NAME, f"*-{INDEX_NAME}"):
-        for file in paths.update.glob(name):
-            shutil.copy2(file, target / file.name)
+    if paths.update.is_dir():
+        target = fresh.root / SKELETON / paths.update.relative_to(paths.data)
+        target.mkdir(mode=0o750)
+        for name in (STATE, HISTORY, CRL_NAME, f"*-{INDEX_NAME}"):
+            for file in paths.update.glob(name):
+                shutil.copy2(file, target / file.name)
+    carry_network(paths, fresh.root / SKELETON / paths.hearth.relative_to(paths.data))
 
 
 def _away(paths: Paths, order: Order) -> None:
