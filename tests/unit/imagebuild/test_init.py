@@ -177,3 +177,21 @@ def test_the_early_unit_leaves_its_mark_behind_the_initramfss(init: Init) -> Non
     subprocess.run(["/bin/sh", "-c", script, "mark-start", "systemd"], check=True)
     first, second = marks(init)
     assert second == first.replace("initramfs", "systemd"), "the same start"
+
+
+@pytest.mark.parametrize(
+    ("now", "is_set"), [(5, True), (1_799_999_999, True), (1_800_000_000, False)]
+)
+def test_a_clock_that_is_behind_the_image_is_set(init: Init, now: int, is_set: bool) -> None:
+    facts = init.root / "slot/usr/share/hearth/image.json"
+    facts.parent.mkdir(parents=True)
+    facts.touch()
+    os.utime(facts, (1_800_000_000, 1_800_000_000))
+    # The machine's own clock is not ours to set.
+    date = f'date() {{ [ "$1" != +%s ] || {{ echo {now}; return; }}; echo "$@" >&4; }}'
+    asked = init.run(f"{date}\n{{ set_clock; }} 4>&1")
+    assert asked == ("-s @1800000000\n" if is_set else "")
+
+
+def test_a_slot_that_does_not_say_when_it_was_made_sets_no_clock(init: Init) -> None:
+    assert init.run("date() { echo asked; }\nset_clock; echo goes on") == "goes on\n"
