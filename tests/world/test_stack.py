@@ -201,7 +201,7 @@ def test_memory_of_all_processes(provisioned: Provisioned) -> None:
         "for file in glob.glob('/proc/[0-9]*/smaps_rollup'):\n"
         "    try:\n"
         "        lines = open(file).readlines()\n"
-        "    except ProcessLookupError:\n"  # it has ended meanwhile
+        "    except (ProcessLookupError, FileNotFoundError):\n"  # it has ended meanwhile
         "        continue\n"
         "    total += sum(int(line.split()[1]) for line in lines if line.startswith('Pss:'))\n"
         "print(total // 1000)\n"
