@@ -1,7 +1,8 @@
 """Updates of the shipping image, release to release: found, downloaded, tried, kept or undone.
 
-In order, on one appliance with Dendrite, whose every write is recorded. From the recording come the
-cards on which the new version is broken just before its first start, and those of power cuts.
+In order, on one appliance with Dendrite, whose every write is recorded (update_fixtures.py). From
+the recording come the cards on which the new version is broken just before its first start, and
+those of power cuts.
 """
 
 from __future__ import annotations
@@ -10,8 +11,8 @@ import os
 import random
 import shutil
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -22,22 +23,20 @@ from appliance.layout import BOOTFS, DATA, SLOT_B, STATE_OFFSETS, STATE_SIZE, Pa
 from appliance.slotstate import newest, read_copies, write_next
 from imagebuild.context import Context
 from vm.faults import FAULTS, break_slot, shorten_verdict
-from vm.guest import BOOT_SECONDS, make_directory
-from vm.logwrites import parse_log
+from vm.guest import BOOT_SECONDS
 from vm.powercut import UnsoundError
 from vm.recorded import Recorded, strays
-from vm.refused import ANSWERS, BUNDLES, Kitchen, half_an_answer, make_stranger
+from vm.refused import ANSWERS, BUNDLES, Kitchen, half_an_answer
 from vm.releases import Workshop
 from vm.times import Times
+from vm.update_story import DENDRITE_KEY, NEW, NEXT, NOTES, OLD, Installed, Proved, Shop
 from vm.updatecuts import Cards, Judge, choose_cuts
 from vm.updated import MESSAGE, Updated
-from vm.updateserver import UpdateServer
 from vm.wizard import PAGE_SECONDS, PASSWORD
 
+pytest_plugins = ["vm.update_fixtures"]
 pytestmark = [pytest.mark.vm, pytest.mark.timeout(3000)]
 
-OLD, NEW, NEXT = "1.0.0", "1.1.0", "1.2.0"
-DENDRITE_KEY = "/data/homeserver/dendrite/signing.key"
 CHECK_MOST = 2000  # bytes, there and back
 SHARE_MOST = 0.12
 INTERRUPTION_MOST = 1.5  # in times of an ordinary restart
@@ -46,82 +45,6 @@ CUTS, CUTS_LONG = 300, 3000
 IN_CI = ("no-init", "homeserver", "redirect", "stranger")
 # The partition table's sector, which the first boot completes.
 TABLE = Partition(number=0, name="table", start=0, size=4096, mbr_type=0, label="")
-
-
-@dataclass
-class Shop:
-    workshop: Workshop
-    server: UpdateServer
-    bundle: Path
-
-
-@dataclass
-class Marks:
-    """``begin``: how many writes were recorded when the installation did. ``key``: a checksum."""
-
-    begin: int = 0
-    key: str = ""
-
-
-@pytest.fixture(scope="module")
-def marks() -> Marks:
-    return Marks()
-
-
-@pytest.fixture(scope="module")
-def directory(context: Context) -> Path:
-    return make_directory(context, "update")
-
-
-@pytest.fixture(scope="module")
-def times(directory: Path) -> Times:
-    return Times(directory / "times.json")
-
-
-@pytest.fixture(scope="module")
-def shop(directory: Path, times: Times) -> Iterator[Shop]:
-    server = UpdateServer(directory / "shop/site", directory / "nginx")
-    workshop = Workshop(directory / "shop", server.url)
-    workshop.open()
-    with times.part("building the second release"):
-        source = workshop.source(NEW)
-        change(source)
-        bundle = workshop.bundle(workshop.build(NEW, source))
-    with server:
-        yield Shop(workshop, server, bundle)
-
-
-def change(source: Path) -> None:
-    """One Python package and one template, as in a small release."""
-    module = source / "setup-ui/setup_ui/pages/done.py"
-    module.write_text(module.read_text() + "\n\nSINCE = 'the second release'\n")
-    template = source / "setup-ui/setup_ui/templates/done.html"
-    template.write_text(template.read_text().replace("Two things are left", "Two more things"))
-
-
-@pytest.fixture(scope="module")
-def stranger(shop: Shop) -> Workshop:
-    return make_stranger(shop.workshop)
-
-
-@pytest.fixture(scope="module")
-def home(shop: Shop, directory: Path, times: Times, browser: Browser) -> Iterator[Updated]:
-    """Set up with the first release; a message was written."""
-    with times.part("building the first release"):
-        release = shop.workshop.build(OLD)
-    guest = Updated(release, directory / "virt", write_log=directory / "writes.log")
-    (directory / "writes.log").touch()
-    guest.flash()
-    guest.start()
-    try:
-        guest.wait_for_pages()
-        guest.wait_for_ssh()
-        with times.part("setting up"):
-            guest.set_up(browser)
-        yield guest
-    finally:
-        guest.save_journal("last")
-        guest.stop()
 
 
 def some_of(names: Iterable[str]) -> pytest.MarkDecorator:
@@ -161,19 +84,18 @@ def test_half_an_answer_is_none(home: Updated, shop: Shop) -> None:
     assert home.update("check")["error"] == ""
 
 
-def test_a_release_is_offered(home: Updated, shop: Shop) -> None:
-    shop.workshop.publish(shop.bundle, notes="The second release.")
+@pytest.mark.usefixtures("published")
+def test_a_release_is_offered(home: Updated) -> None:
     offer = home.update("check")["offer"]
     assert offer["facts"]["version"] == NEW
-    assert offer["notes"] == "The second release."
+    assert offer["notes"] == NOTES
 
 
 @some_of(BUNDLES)
 def test_a_bundle_that_is_not_right_is_refused(
-    home: Updated, shop: Shop, stranger: Workshop, name: str
+    home: Updated, shop: Shop, published: Path, stranger: Workshop, name: str
 ) -> None:
     spoil, reason = BUNDLES[name]
-    [published] = shop.workshop.site.rglob("*.raucb")
     spoil(Kitchen(shop.workshop, stranger, home.context, shop.bundle), published)
     try:
         home.update("install", "--again", check=False)
@@ -197,50 +119,19 @@ def test_a_full_card_takes_no_update(home: Updated) -> None:
         home.ssh("rm", "/data/filler")
 
 
-def test_only_what_has_changed_is_downloaded(
-    home: Updated, shop: Shop, marks: Marks, times: Times
-) -> None:
-    """By a machine that no time server has told the year, as well as by any other."""
-    assert home.update("check")["error"] == ""
-    home.ssh("sync")
-    assert home.write_log is not None
-    marks.begin = len(parse_log(home.write_log))
-    since = shop.server.now()
-    with times.part("installing"), home.in_1970():
-        state = home.update("install", "--again")
+def test_only_what_has_changed_is_downloaded(installed: Installed) -> None:
+    state = installed.state
     assert (state["stage"], state["slot"], state["version"]) == ("installed", "B", NEW)
-    share = shop.server.sent(".raucb", since=since) / shop.bundle.stat().st_size
-    times.note("downloaded, of the whole bundle", share * 100, "%")
-    assert share <= SHARE_MOST
-    assert "slot=A" in home.ssh("cat", "/run/hearth/boot"), "nothing changes before the restart"
+    assert installed.share <= SHARE_MOST
+    assert "slot=A" in installed.booted, "nothing changes before the restart"
 
 
-def test_the_new_version_proves_itself(home: Updated, marks: Marks, times: Times) -> None:
-    with home.watching() as usual:
-        home.reboot()
-        home.messages()
-    with home.watching() as updating:
-        home.restart_into_update()
-        outcome = home.wait_for_outcome(1)
+def test_the_new_version_proves_itself(home: Updated, proved: Proved) -> None:
+    outcome = proved.outcome
     assert (outcome["result"], outcome["version"], outcome["slot"]) == ("committed", NEW, "B")
-    times.note("interruption by a restart", usual.seconds)
-    times.note("interruption by the update", updating.seconds)
     home.check_well(version=NEW, slot="B")
-    assert MESSAGE in home.messages()
-    marks.key = home.ssh("sha256sum", DENDRITE_KEY)
-    assert updating.seconds <= INTERRUPTION_MOST * usual.seconds
-
-
-@pytest.fixture(scope="module")
-def recorded(home: Updated, marks: Marks) -> Recorded:
-    """All that was written up to here, after an orderly end."""
-    home.switch_off()
-    assert home.write_log is not None
-    log, home.write_log = home.write_log, None
-    return Recorded(
-        directory=home.directory, flashed=home.image, log=log, entries=parse_log(log),
-        begin=marks.begin,
-    )  # fmt: skip
+    assert MESSAGE in proved.messages
+    assert proved.updating <= INTERRUPTION_MOST * proved.usual
 
 
 def test_only_the_other_slot_is_written(recorded: Recorded) -> None:
@@ -248,12 +139,6 @@ def test_only_the_other_slot_is_written(recorded: Recorded) -> None:
     trial = recorded.tried()
     assert strays(recorded.entries[recorded.begin : trial], BOOTFS, DATA, SLOT_B) == []
     assert strays(recorded.entries[trial:], BOOTFS, DATA) == []
-
-
-@pytest.fixture(scope="module")
-def tried(recorded: Recorded) -> Path:
-    """The card between the two systems: the next start is the first of slot B."""
-    return recorded.card(recorded.tried(), recorded.directory / "tried.img")
 
 
 @some_of(FAULTS)
@@ -273,12 +158,6 @@ def test_what_is_bad_is_undone(home: Updated, tried: Path, times: Times, name: s
         assert fault.reason in outcome["reason"].lower()
         guest.check_well(version=OLD, slot="A")
         assert MESSAGE in guest.messages()
-
-
-@pytest.fixture(scope="module")
-def updated(recorded: Recorded) -> Path:
-    """The card after the update, switched off."""
-    return recorded.card(len(recorded.entries), recorded.directory / "updated.img")
 
 
 @pytest.mark.parametrize(
@@ -380,7 +259,7 @@ def test_the_next_update_leads_back_to_slot_a(
 
 @pytest.mark.usefixtures("recorded")  # it is switched off
 def test_a_card_flashed_over_comes_back_with_its_owners_password(
-    home: Updated, marks: Marks, browser: Browser
+    home: Updated, proved: Proved, browser: Browser
 ) -> None:
     """Only the image's own blocks are written, as bmaptool does; the data lies where it lay."""
     home.flash_over()
@@ -399,5 +278,5 @@ def test_a_card_flashed_over_comes_back_with_its_owners_password(
     expect(page.locator("h1")).to_have_text("Sign in", timeout=BOOT_SECONDS * 1000)
     page.context.close()
     assert "data=ok" in home.ssh("cat", "/run/hearth/boot")
-    assert home.ssh("sha256sum", DENDRITE_KEY) == marks.key
+    assert home.ssh("sha256sum", DENDRITE_KEY) == proved.key
     assert MESSAGE in home.messages()
