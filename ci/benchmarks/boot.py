@@ -44,7 +44,7 @@ def measure(parts: tuple[str, ...]) -> None:
 
 def measure_wizard(context: Context, place: Path) -> list[Row]:
     """The same card twice: newly flashed, and then as any later power-on."""
-    guest = Guest(context, place)
+    guest = Guest(context, place, cpus=2)
     guest.flash()
     rows = []
     try:
@@ -70,7 +70,7 @@ def measure_provisioned(
     context: Context, place: Path, software: str, must: float, aim: float
 ) -> Row:
     """Through the whole wizard, then idle."""
-    guest = Guest(context, place)
+    guest = Guest(context, place, cpus=2)
     guest.flash()
     guest.start()
     try:

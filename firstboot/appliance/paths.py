@@ -130,6 +130,12 @@ class Paths:
         return self.root / "etc" / "hearth"
 
     @property
+    def last_time(self) -> Path:
+        """Touched while a time server sets the clock; loaded at start-up
+        (systemd-timesyncd.service(8))."""
+        return self.root / "var/lib/systemd/timesync/clock"
+
+    @property
     def bootfs(self) -> Path:
         """The FAT partition, mounted read-only but for the moment of a write."""
         return self.root / "boot" / "firmware"

@@ -128,6 +128,8 @@ def _trouble(
     """
     if state.error:
         if newest is not None and newest.result is Result.ROLLED_BACK and not state.version:
+            if newest.outside and automatic:
+                return state.error, "the fault was not its own, so it may be tried again in a day"
             return state.error, "this version is not installed again by itself; a newer one is"
         if automatic or state.by_hand:
             return state.error, "it is tried again by itself"

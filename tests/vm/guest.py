@@ -52,6 +52,8 @@ class Guest:
     directory: Path
     machine_type: str = "virt"
     memory_mb: int = 2048
+    # Several machines run at once: with two each they wait for each other's locks, and take longer.
+    cpus: int = 1
     extra: tuple[str, ...] = ()
     write_log: Path | None = None
     http: int = field(default_factory=free_port)
@@ -100,6 +102,7 @@ class Guest:
         return MachineOptions(
             machine=self.machine_type,
             memory_mb=self.memory_mb,
+            cpus=self.cpus,
             forwards={self.http: 80, self.https: 443, self.ssh_port: 22},
             extra=self.extra,
             write_log=self.write_log,

@@ -58,7 +58,7 @@ def times(directory: Path) -> Times:
 
 @pytest.fixture(scope="module")
 def guest(context: Context, directory: Path, times: Times) -> Iterator[Guest]:
-    found = Guest(context, directory)
+    found = Guest(context, directory, cpus=2)
     found.image = directory / "flashed.img"
     with times.part("hearth flash"):
         flash(found)

@@ -9,8 +9,6 @@ from pathlib import Path
 
 from services.health.result import CheckResult, Examination, failed, passed, warned
 
-# systemd-timesyncd.service(8): touched while a time server sets the clock; loaded at start-up.
-LAST_TIME = Path("var/lib/systemd/timesync/clock")
 SLACK = 60.0  # seconds; it may be touched at this very moment
 
 
@@ -31,7 +29,7 @@ class ClockCheck:
         hint = "is the router connected to the Internet, and does it let NTP (UDP 123) through?"
         if now.timestamp() < _changed_at(paths.image_facts):
             return failed(f"{evidence}, which is before this image was made", hint)
-        if now.timestamp() < _changed_at(paths.root / LAST_TIME) - SLACK:
+        if now.timestamp() < _changed_at(paths.last_time) - SLACK:
             return failed(f"{evidence}, which is before the time that was known last", hint)
         # systemd-timesyncd.service(8): touched once a time server has set the clock
         if (paths.root / "run/systemd/timesync/synchronized").exists():

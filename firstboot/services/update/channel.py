@@ -33,8 +33,6 @@ from services.update.keyring import stored_lists, take_crl, write_keyring
 from services.update.machine import Machine
 
 RESULT = "update-check"
-# systemd-timesyncd.service(8): touched while a time server sets the clock; loaded at start-up.
-LAST_TIME = Path("var/lib/systemd/timesync/clock")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -219,7 +217,7 @@ def load_index(paths: Paths, channel: Channel, keyring: Path) -> Index | None:
 def likely_now(paths: Paths, now: float) -> float:
     """At least this late it is: a Pi has no clock of its own and may start in 1970."""
     witnesses = [now]
-    for file in (paths.image_facts, paths.root / LAST_TIME):
+    for file in (paths.image_facts, paths.last_time):
         with suppress(OSError):
             witnesses.append(file.stat().st_mtime)
     return max(witnesses)

@@ -17,7 +17,7 @@ from services.results import save_result
 from services.update.channel import RESULT, CheckResult
 from services.update.lock import update_lock
 from services.update.rauc import Rauc
-from services.update.state import add_outcome, save_update
+from services.update.state import add_outcome, change_newest, save_update
 from services.update.stick import take
 from unit.firstboot.machine import GroundedHost
 from unit.services.channel_files import a_release
@@ -108,6 +108,8 @@ def test_what_comes_after_a_failure_is_said_as_it_is(bench: Bench) -> None:
     found = show(bench, GroundedHost())
     assert found.trouble == "1.1: the pages did not answer"
     assert "not installed again by itself" in found.next_step
+    change_newest(bench.paths, replace(outcome, outside=True))
+    assert "may be tried again in a day" in show(bench, GroundedHost()).next_step
     failed = UpdateState(version="1.2", source="https://x", error="no route")
     save_update(bench.paths, failed)
     assert show(bench, GroundedHost()).next_step == "it is tried again by itself"

@@ -13,7 +13,7 @@ import pytest
 from appliance.channelindex import render_index
 from appliance.release import Channel, Rollout
 from services.results import load_result, save_result
-from services.update.channel import LAST_TIME, RESULT, CheckResult, index_file
+from services.update.channel import RESULT, CheckResult, index_file
 from services.update.choose import Gate
 from services.update.keyring import effective_keyring, slot_keyring, stored_crl
 from unit.services.channel_files import (
@@ -117,7 +117,7 @@ def test_the_time_in_1970_is_not_believed(
     assert "ended" in appliance.check(0.0).error  # before the image was made
     publisher.publish(an_index(a_release("1.1"), sequence=2, issued=NOW - 31 * DAY, days=20))
     assert appliance.check(0.0).error == ""
-    clock = appliance.paths.root / LAST_TIME
+    clock = appliance.paths.last_time
     clock.parent.mkdir(parents=True)
     clock.touch()
     os.utime(clock, (NOW, NOW))

@@ -12,7 +12,7 @@ import pytest
 from appliance.errors import CommandError, DeadlineError
 from appliance.paths import Paths
 from appliance.state import Phase, State, save_state
-from services.health.clock import LAST_TIME, ClockCheck
+from services.health.clock import ClockCheck
 from services.health.data import WritableCheck
 from services.health.result import CheckResult, Examination, failed, passed, warned
 from services.health.trial import (
@@ -219,7 +219,7 @@ def test_a_clock_that_no_server_confirms_is_good_enough_and_an_early_one_is_not(
                              outside=(ClockCheck(),)))  # fmt: skip
         return {"clock": found["clock"].passed}
 
-    known = paths.root / LAST_TIME
+    known = paths.last_time
     known.parent.mkdir(parents=True)
     assert clock() == {"clock": True}, "nothing is known"
     for file in (known, paths.image_facts):
