@@ -5,7 +5,7 @@ The latter are kept on the tmpfs: after a reboot every program reads its files a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from appliance.atomic import write_atomic
@@ -49,16 +49,20 @@ def _file(paths: Paths) -> Path:
     return paths.runtime / "pending"
 
 
-def load_mark(paths: Paths) -> str:
-    """The fingerprint of the rendering that was accepted last; empty where none was."""
+def load_marks(paths: Paths) -> dict[str, str]:
+    """Of each program, the fingerprint of its files that were accepted last (render.fingerprints).
+
+    Empty for what is damaged: checking once more costs a minute.
+    """
     try:
-        return _mark_file(paths).read_text().strip()
+        lines = _mark_file(paths).read_text().splitlines()
     except FileNotFoundError:
-        return ""
+        return {}
+    return dict(line.split(" ", 1) for line in lines if " " in line)
 
 
-def save_mark(paths: Paths, mark: str) -> None:
-    write_atomic(_mark_file(paths), mark + "\n")
+def save_marks(paths: Paths, marks: Mapping[str, str]) -> None:
+    write_atomic(_mark_file(paths), "".join(f"{place} {mark}\n" for place, mark in marks.items()))
 
 
 def _mark_file(paths: Paths) -> Path:

@@ -37,6 +37,11 @@ class Template:
     unit: str
     action: Action
 
+    @property
+    def place(self) -> str:
+        """The directory of the program that reads it."""
+        return self.target.partition("/")[0]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Rendered:
@@ -46,6 +51,10 @@ class Rendered:
     @property
     def target(self) -> str:
         return self.template.target
+
+    @property
+    def place(self) -> str:
+        return self.template.place
 
 
 def render_templates(
@@ -89,10 +98,14 @@ def yaml_scalar(value: Any) -> str:
     return json.dumps(plain)
 
 
-def fingerprint(version: str, items: Sequence[Rendered]) -> str:
-    """One hash over slot version and everything rendered: a new one needs checking."""
-    digest = hashlib.sha256(version.encode())
+def fingerprints(version: str, items: Sequence[Rendered]) -> dict[str, str]:
+    """For each program a hash over slot version and its files: a new one needs checking.
+
+    A program's files have a directory of their own, by which it is named here.
+    """
+    digests: dict[str, hashlib._Hash] = {}
     for item in items:
+        digest = digests.setdefault(item.place, hashlib.sha256(version.encode()))
         for part in (item.target, item.text):
             digest.update(b"\0" + part.encode())
-    return digest.hexdigest()
+    return {place: digest.hexdigest() for place, digest in digests.items()}

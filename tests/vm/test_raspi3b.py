@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.vm, pytest.mark.timeout(1500)]
 BOOT_SECONDS = 1200
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def pi(context: Context) -> Iterator[Guest]:
     guest = Guest(context, make_directory(context, "raspi3b"), machine_type="raspi3b")
     guest.flash()
@@ -40,6 +40,7 @@ def test_the_pi_boots_its_slot_to_the_wizard(pi: Guest) -> None:
     assert b"Raspberry Pi 3 Model B" in body, "the board's own device tree was used"
 
 
+@pytest.mark.long
 def test_an_early_panic_restarts_and_is_counted(context: Context) -> None:
     """By the driver of the watchdog, which init loads first: in Debian's kernel it is a module."""
     guest = Guest(context, make_directory(context, "raspi3b-panic"), machine_type="raspi3b")

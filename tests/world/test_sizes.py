@@ -28,7 +28,7 @@ from dataclasses import replace
 from pathlib import Path
 from appliance.paths import Paths
 from appliance.settings import *
-from services.configuration import load_plan, render_plan
+from services.plan import load_plan, render_plan
 from services.homeserver import find_homeserver
 paths = Paths()
 base = load_settings(paths.settings)

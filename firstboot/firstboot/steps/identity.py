@@ -9,8 +9,8 @@ from appliance.atomic import write_atomic
 from appliance.errors import StateError
 from firstboot.steps.context import Context
 from services import database
-from services.configuration import missing_identity
 from services.owners import ensure_directory, find_owner
+from services.plan import missing_identity
 
 
 @dataclass(frozen=True)

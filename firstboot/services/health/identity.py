@@ -5,8 +5,8 @@ from __future__ import annotations
 import stat
 from dataclasses import dataclass
 
-from services.configuration import missing_identity
 from services.health.result import CheckResult, Examination, failed, passed
+from services.plan import missing_identity
 
 OTHERS = stat.S_IRWXO
 

@@ -23,9 +23,10 @@ from firstboot.way_verbs import (
     save,
     show_way,
 )
-from services.configuration import apply_configuration, load_plan, render_plan
-from services.pending import save_mark
-from services.render import fingerprint
+from services.configuration import apply_configuration
+from services.pending import save_marks
+from services.plan import load_plan, render_plan
+from services.render import fingerprints
 from services.tunnel.keys import ensure_keys
 from services.tunnel.place import CONFIG, UNIT
 from services.tunnel.status import TunnelStatus, save_status, status_file
@@ -60,7 +61,7 @@ def accept(world: World, after: Public) -> None:
     save(world.paths, replace(before, public=after))
     plan = load_plan(world.paths)
     items = render_plan(world.paths, plan, config=world.paths.rendered)
-    save_mark(world.paths, fingerprint(plan.version, items))
+    save_marks(world.paths, fingerprints(plan.version, items))
     save(world.paths, before)
 
 

@@ -15,16 +15,11 @@ import pytest
 from appliance.errors import CommandError, ConfigError, HearthError, MissingToolError, StateError
 from appliance.settings import Reach, Software, load_settings, save_toml
 from services.authority import device_file
-from services.configuration import (
-    apply_configuration,
-    find_changes,
-    is_applied,
-    load_plan,
-    render_plan,
-)
-from services.pending import save_pending
+from services.configuration import apply_configuration, find_changes, is_applied
+from services.pending import load_marks, save_marks, save_pending
+from services.plan import load_plan, render_plan
 from services.proxy import PROGRAM
-from services.render import Action, Template, fingerprint, render_templates, yaml_scalar
+from services.render import Action, Template, fingerprints, render_templates, yaml_scalar
 from unit.services.appliance_files import (
     OVERLAY,
     SECRETS,
@@ -116,8 +111,8 @@ def test_what_is_owed_is_not_applied_yet(tmp_path: Path) -> None:
     paths, units = make_appliance(tmp_path), RecordedUnits()
     report = apply_configuration(paths, units, boot=True)
     assert report.changes
-    mark = fingerprint("unknown", render_plan(paths, load_plan(paths), config=paths.rendered))
-    (paths.hearth / "rendered.hash").write_text(mark)
+    items = render_plan(paths, load_plan(paths), config=paths.rendered)
+    save_marks(paths, fingerprints("unknown", items))
     assert is_applied(paths)
     save_pending(paths, [("nginx.service", Action.RELOAD)])
     assert not is_applied(paths)
@@ -165,6 +160,24 @@ def test_a_checker_that_cannot_run_changes_nothing(tmp_path: Path) -> None:
     assert units.acts == []
     left = [file.name for file in paths.runtime.iterdir()]
     assert left == ["apply.lock"], "the scratch directory holds secrets"
+
+
+@pytest.mark.skipif(Path(PROGRAM).exists(), reason="this host has a real nginx")
+def test_only_a_program_whose_files_have_changed_checks_them(tmp_path: Path) -> None:
+    """None of them is here, so whatever is checked fails by its name."""
+    paths = make_appliance(tmp_path)
+    device_file(paths).write_text("a certificate")
+    (tmp_path / "etc" / "nginx").mkdir()
+    items = render_plan(paths, load_plan(paths), config=paths.rendered)
+    marks = fingerprints("unknown", items)
+    assert {"nginx", "postgresql"} < marks.keys()
+    save_marks(paths, marks)
+    assert not apply_configuration(paths, RecordedUnits()).checked
+    for place, program in (("nginx", "nginx"), ("postgresql", "postgres")):
+        save_marks(paths, marks | {place: "of another rendering"})
+        with pytest.raises(HearthError, match=program):
+            apply_configuration(paths, RecordedUnits())
+        assert load_marks(paths)[place] == "of another rendering"
 
 
 def test_dry_run_writes_nothing_and_hides_secrets(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ import pytest
 
 from appliance.paths import Paths
 from appliance.settings import Public, Reach, Secrets, Tunnel, Way, load_settings, save_toml
-from services.configuration import load_plan, render_plan
+from services.plan import load_plan, render_plan
 from services.portmap.mapper import PORTS
 from services.tunnel.device import Look, parse_dump
 from services.tunnel.diagnose import EXPLANATIONS, Cause, diagnose, knock_tcp
