@@ -13,7 +13,7 @@ from nio import JoinResponse, RoomCreateResponse, RoomPreset, RoomVisibility
 
 from appliance.deadline import Deadline
 from vm.elsewhere import Elsewhere
-from vm.matrix import Person, converse
+from vm.matrix import Person, converse, history
 
 T = TypeVar("T")
 TALK_SECONDS = 400.0
@@ -50,6 +50,10 @@ class People:
 
     def talk_in_private(self, body: str) -> None:
         self.talk(self._private, body, e2e=True)
+
+    def owner_reads(self, room: str) -> list[str]:
+        """What was said there, as the owner's server has it."""
+        return self._do(history(self._owner, room))
 
     async def _join_by_alias(self, alias: str) -> str:
         owner, friend = self._owner.client, self._friend.client
