@@ -55,8 +55,8 @@ def _security(wifi: Wifi) -> list[str]:
         return [f"psk={raw_key(wifi)}", "key_mgmt=WPA-PSK WPA-PSK-SHA256", "ieee80211w=1"]
     both = ["key_mgmt=WPA-PSK WPA-PSK-SHA256 SAE", "ieee80211w=1"]
     if '"' in wifi.key:
-        # wpa_supplicant takes psk to end at its first quotation mark, sae_password at its last.
-        return [f"psk={raw_key(wifi)}", f'sae_password="{wifi.key}"', *both]
+        # To wpa_supplicant it ends the text, and what follows may be a comment: no text, then.
+        return [f"psk={raw_key(wifi)}", f"sae_password={wifi.key.encode().hex()}", *both]
     return [f'psk="{wifi.key}"', *both]
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from appliance.errors import (
@@ -30,7 +31,7 @@ SECTION = "hearth"  # [meta.hearth] of the manifest
 ASK_SECONDS = 60
 INSPECT_SECONDS = 180  # a slow line, and RAUC tries five times
 # The bus gives a service 25 s to start, and it goes on starting after that: a busy card is slower.
-SLOW_START, START_ATTEMPTS = "service_start_timeout", 5
+SLOW_START, TIMED_OUT, ATTEMPTS = "service_start_timeout", "Connection timed out", 5
 INSTALLING, IDLE = "installing", "idle"
 PREFIX = "Call failed: "
 
@@ -125,7 +126,8 @@ class Rauc:
     def install(self, source: str, transaction: str) -> None:
         """Begin to write the other slot; returns at once."""
         argv = ["InstallBundle", "sa{sv}", source, "1", "transaction-id", "s", transaction]
-        self._call(argv)
+        # What was heard, and only not answered in time, is not said twice.
+        self._ask("call", argv, ASK_SECONDS, again=(SLOW_START,))
 
     def look(self) -> Progress:
         names = ("Operation", "Progress", "LastError")
@@ -156,15 +158,22 @@ class Rauc:
         [answer] = self._ask("call", argv, seconds)
         return answer["data"] if answer else None
 
-    def _ask(self, verb: str, argv: list[str] | tuple[str, ...], seconds: int) -> list[Any]:
+    def _ask(
+        self,
+        verb: str,
+        argv: list[str] | tuple[str, ...],
+        seconds: int,
+        *,
+        again: tuple[str, ...] = (SLOW_START, TIMED_OUT),
+    ) -> list[Any]:
         """The answers, one JSON text a line; a call without an answer has one that is None."""
         if find_tool("busctl") is None:
             raise missing_tool("busctl")
         command = ["busctl", *self._bus, "--json=short", f"--timeout={seconds}", verb, NAME, OBJECT]
-        attempts, result = 0, None
-        while result is None or (SLOW_START in result.stderr and attempts < START_ATTEMPTS):
-            attempts += 1
-            result = run([*command, INTERFACE, *argv], check=False, timeout=seconds + ASK_SECONDS)
+        ask = partial(run, [*command, INTERFACE, *argv], check=False, timeout=seconds + ASK_SECONDS)
+        attempts, result = 1, ask()
+        while any(words in result.stderr for words in again) and attempts < ATTEMPTS:
+            attempts, result = attempts + 1, ask()
         if result.returncode != 0:
             raise explain(result.stderr)
         try:

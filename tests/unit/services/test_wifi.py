@@ -48,12 +48,13 @@ def test_a_passphrase(tmp_path: Path, key: str) -> None:
     assert "sae_pwe=2" in said
 
 
-def test_a_passphrase_with_a_quotation_mark(tmp_path: Path) -> None:
-    wifi = Wifi(ssid=b"Hut".hex(), key='12345678"rest of it')
+@pytest.mark.parametrize("key", ['12345678"rest of it', 'quote " and # sign', '#"#"#"#"'])
+def test_a_passphrase_with_a_quotation_mark(tmp_path: Path, key: str) -> None:
+    wifi = Wifi(ssid=b"Hut".hex(), key=key)
     said = parsed(tmp_path, wifi)
     assert shown(said, "PSK - hexdump").hex() == raw_key(wifi)
-    assert "sae_password - hexdump_ascii(len=19)" in said
-    assert b'8"rest'.hex(" ") in said
+    assert f"sae_password - hexdump_ascii(len={len(key)})" in said
+    assert key[:16].encode().hex(" ") in said
     assert "key_mgmt: 0x502" in said
 
 
