@@ -60,7 +60,7 @@ from world.internet.places import (
 )
 from world.internet.world import World
 
-pytestmark = [pytest.mark.vm, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.vm, pytest.mark.timeout(2700)]
 
 NAME = "hearth.duckdns.org"
 MATRIX = f"matrix.{NAME}"

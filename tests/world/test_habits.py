@@ -67,7 +67,14 @@ def test_a_quiet_router_announces_nothing(tmp_path: Path, variant: str, hears: b
         assert (f"{ROUTER}." in made.lan.log("tcpdump")) is hears
 
 
-@pytest.mark.parametrize("variant", ["igd1-quiet", "natpmp-quiet", "pcp-quiet"])
+@pytest.mark.parametrize(
+    "variant",
+    [
+        "igd1-quiet",
+        pytest.param("natpmp-quiet", marks=pytest.mark.long),
+        pytest.param("pcp-quiet", marks=pytest.mark.long),
+    ],
+)
 def test_a_quiet_routers_new_address_is_followed(tmp_path: Path, variant: str) -> None:
     """hearth-router asks; nothing else on the appliance runs in between, no timer either."""
     with World(tmp_path, VARIANTS[variant]) as made:
