@@ -41,8 +41,8 @@ CHECK_MOST = 2000  # bytes, there and back
 SHARE_MOST = 0.12
 INTERRUPTION_MOST = 1.5  # in times of an ordinary restart
 CUTS, CUTS_LONG = 300, 3000
-# One of each kind; all of them with --long.
-IN_CI = ("no-init", "homeserver", "redirect", "stranger")
+# One of each kind; all of them with --long. (What a verdict undoes: tests/world/test_verdict.py.)
+IN_CI = ("no-init", "redirect", "stranger")
 # The partition table's sector, which the first boot completes.
 TABLE = Partition(number=0, name="table", start=0, size=4096, mbr_type=0, label="")
 
@@ -131,7 +131,11 @@ def test_the_new_version_proves_itself(home: Updated, proved: Proved) -> None:
     assert (outcome["result"], outcome["version"], outcome["slot"]) == ("committed", NEW, "B")
     home.check_well(version=NEW, slot="B")
     assert MESSAGE in proved.messages
-    assert proved.updating <= INTERRUPTION_MOST * proved.usual
+
+
+@pytest.mark.long
+def test_an_update_interrupts_as_a_restart_does(proved: Proved) -> None:
+    assert 0 < proved.updating <= INTERRUPTION_MOST * proved.usual
 
 
 def test_only_the_other_slot_is_written(recorded: Recorded) -> None:
@@ -160,9 +164,8 @@ def test_what_is_bad_is_undone(home: Updated, tried: Path, times: Times, name: s
         assert MESSAGE in guest.messages()
 
 
-@pytest.mark.parametrize(
-    "damaged", [pytest.param(1, id="newer"), pytest.param(2, id="both", marks=pytest.mark.long)]
-)
+@pytest.mark.long  # boot.scr's part of it: test_uboot.py
+@pytest.mark.parametrize("damaged", [1, 2], ids=["newer", "both"])
 def test_a_damaged_slot_state_changes_nothing(home: Updated, updated: Path, damaged: int) -> None:
     """With one copy the other counts; without any, slot A starts, and sends back to slot B."""
 
@@ -218,6 +221,7 @@ def test_power_cuts_leave_one_system_or_the_other(
     assert {end[:6] for end in ends} == {"slot A", "slot B"}
 
 
+@pytest.mark.long
 def test_a_power_cut_for_real(home: Updated, recorded: Recorded, times: Times) -> None:
     """In the middle of the first start of the new version, which is then tried again."""
     position = (recorded.tried() + recorded.states[-1][0]) // 2
@@ -257,6 +261,7 @@ def test_the_next_update_leads_back_to_slot_a(
         assert MESSAGE in guest.messages()
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("recorded")  # it is switched off
 def test_a_card_flashed_over_comes_back_with_its_owners_password(
     home: Updated, proved: Proved, browser: Browser

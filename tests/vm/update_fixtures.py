@@ -105,20 +105,28 @@ def installed(home: Updated, shop: Shop, published: Path, times: Times) -> Insta
 
 
 @pytest.fixture(scope="module")
-def proved(home: Updated, installed: Installed, times: Times) -> Proved:
-    """Restarted once as ever, and then into what was installed."""
+def proved(home: Updated, installed: Installed, times: Times, is_long: bool) -> Proved:
+    """Restarted into what was installed; with --long after an ordinary restart, to compare."""
     assert installed.state["stage"] == "installed"
-    with home.watching() as usual:
-        home.reboot()
-        home.messages()
+    usual = 0.0
+    if is_long:
+        with home.watching() as watch:
+            home.reboot()
+            home.messages()
+        usual = watch.seconds
+        times.note("interruption by a restart", usual)
     with home.watching() as updating:
         home.restart_into_update()
         outcome = home.wait_for_outcome(1)
         messages = home.messages()
-    times.note("interruption by a restart", usual.seconds)
     times.note("interruption by the update", updating.seconds)
     key = home.ssh("sha256sum", DENDRITE_KEY)
-    return Proved(usual.seconds, updating.seconds, outcome, messages, key)
+    return Proved(usual, updating.seconds, outcome, messages, key)
+
+
+@pytest.fixture(scope="module")
+def is_long(pytestconfig: pytest.Config) -> bool:
+    return bool(pytestconfig.getoption("--long"))
 
 
 @pytest.fixture(scope="module")

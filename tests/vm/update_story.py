@@ -34,8 +34,8 @@ class Installed:
 
 @dataclass(frozen=True)
 class Proved:
-    """``usual``, ``updating``: the homeserver's silence in an ordinary restart, and in that of the
-    update, in seconds. ``key``: the checksum of the signing key."""
+    """``usual``, ``updating``: the homeserver's silence in an ordinary restart (0: not measured),
+    and in that of the update, in seconds. ``key``: the checksum of the signing key."""
 
     usual: float
     updating: float

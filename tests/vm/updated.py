@@ -229,7 +229,8 @@ class Outage(threading.Thread):
                         self.answers.append(time.monotonic())
             except OSError:
                 pass
-            self._ended.wait(0.25)
+            # A handshake is work for an emulated processor.
+            self._ended.wait(1)
 
     def stop(self) -> None:
         self._ended.set()
