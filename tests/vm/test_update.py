@@ -41,7 +41,7 @@ CHECK_MOST = 2000  # bytes, there and back
 SHARE_MOST = 0.12
 INTERRUPTION_MOST = 1.5  # in times of an ordinary restart
 CUTS, CUTS_LONG = 300, 3000
-# One of each kind; all of them with --long. (What a verdict undoes: tests/world/test_verdict.py.)
+# One of each kind; all of them with --long. (What a verdict sees: tests/world/test_verdict.py.)
 IN_CI = ("no-init", "redirect", "stranger")
 # The partition table's sector, which the first boot completes.
 TABLE = Partition(number=0, name="table", start=0, size=4096, mbr_type=0, label="")
