@@ -22,7 +22,7 @@ from appliance.deadline import wait_until
 from imagebuild.vm import make_card
 from unit.services.card import copy_card
 from vm.conftest import provision
-from vm.guest import Guest
+from vm.guest import BOOT_SECONDS, Guest
 from vm.matrix import Person, converse, history, register, resolving, talk
 from vm.wizard import OWNER, PASSWORD
 
@@ -199,6 +199,7 @@ class Updated(Guest):
         outage.start()
         try:
             yield outage
+            outage.see_its_end()
         finally:
             outage.stop()
 
@@ -231,6 +232,14 @@ class Outage(threading.Thread):
                 pass
             # A handshake is work for an emulated processor.
             self._ended.wait(1)
+
+    def see_its_end(self) -> None:
+        """One more answer: without it the last silence would not count."""
+        now = time.monotonic()
+        wait_until(
+            lambda: self.answers and self.answers[-1] > now,
+            seconds=BOOT_SECONDS, what="one more answer of the homeserver",
+        )  # fmt: skip
 
     def stop(self) -> None:
         self._ended.set()
