@@ -125,6 +125,7 @@ def test_whoever_has_the_key_may_claim(guest: Guest, browser: Browser) -> None:
     wizard.page.context.close()
 
 
+@pytest.mark.long
 def test_the_wifi_network_is_joined(guest: Guest, times: Times) -> None:
     key = raw_key(Wifi(ssid=SSID.encode().hex(), key=WIFI_PASSWORD))
     guest.ssh("sh", "-ec", ACCESS_POINT, "sh", key)
