@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import atexit
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, Playwright, expect, sync_playwright
 
 CHROMIUM = "/usr/bin/chromium"
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
@@ -21,10 +23,17 @@ PASSWORD = "correct horse battery staple"
 
 @contextmanager
 def chromium(program: str = CHROMIUM) -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=FLAGS)
-        yield browser
-        browser.close()
+    browser = driver().chromium.launch(executable_path=program, args=FLAGS)
+    yield browser
+    browser.close()
+
+
+@cache
+def driver() -> Playwright:
+    """One for the whole process: a second one, beside it, refuses to start."""
+    playwright = sync_playwright().start()
+    atexit.register(playwright.stop)
+    return playwright
 
 
 class Wizard:
