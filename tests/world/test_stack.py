@@ -116,10 +116,12 @@ def test_a_refused_configuration_changes_nothing(provisioned: Provisioned) -> No
     sandbox = provisioned.sandbox
     secrets = sandbox.data / "hearth" / "secrets.toml"
     static = sandbox.etc / "nginx" / "nginx.conf"
-    saved = secrets.read_text(), static.read_text()
+    marks = sandbox.data / "hearth" / "rendered.hash"
+    saved = secrets.read_text(), static.read_text(), marks.read_text()
     before = _rendered(sandbox)
     try:
-        # A new secret makes a new configuration, and that wants checking.
+        # A new secret makes a new configuration, and a new version has every program's checked.
+        marks.unlink()
         old = 'registration_shared_secret = "'
         secrets.write_text(saved[0].replace(old, f"{old}x"))
         static.write_text(saved[1].replace("tcp_nopush on", "tcp_push on"))
@@ -128,9 +130,10 @@ def test_a_refused_configuration_changes_nothing(provisioned: Provisioned) -> No
         assert result.returncode == 12
         assert "tcp_push" in result.stderr
         assert _rendered(sandbox) == before
+        assert not marks.exists()
     finally:
-        secrets.write_text(saved[0])
-        static.write_text(saved[1])
+        for file, text in zip((secrets, static, marks), saved, strict=True):
+            file.write_text(text)
     assert provisioned.doctor()["client"][0] == "ok"
 
 
